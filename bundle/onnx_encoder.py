@@ -1,0 +1,90 @@
+"""The ONNX Runtime engine behind the `Encoder` contract. Owns padding and session settings; knows no bundle."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from bundle.arrays import Ids, Offsets, Vectors
+from bundle.errors import UnsupportedGraphError
+
+OUTPUT = "sentence_embedding"
+
+
+class OnnxEncoder:
+    """Runs one graph whose output is pooled already; pads each batch to its longest text."""
+
+    def __init__(self, graph: Path, *, dimension: int, label: str, threads: int = 1) -> None:
+        """Load `graph`.
+
+        Raises:
+            UnsupportedGraphError: ONNX Runtime refuses the file, or inputs or outputs are not a bundle's.
+        """
+        try:
+            self._session = ort.InferenceSession(graph, sess_options=_session_options(threads), providers=_providers())
+        except Exception as error:
+            raise UnsupportedGraphError(f"{graph}: ONNX Runtime cannot load it: {error}") from error
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        outputs = [node.name for node in self._session.get_outputs()]
+        if not {"input_ids", "attention_mask"} <= self._inputs or OUTPUT not in outputs:
+            raise UnsupportedGraphError(
+                f"{graph}: expected inputs input_ids, attention_mask and output {OUTPUT}, "
+                f"found {sorted(self._inputs)} and {outputs}"
+            )
+        self._dimension = dimension
+        self._description = f"onnxruntime {ort.__version__} {label} {self._session.get_providers()[0]}"
+        # Memory for one long batch would otherwise stay with the process for good.
+        self._run_options = ort.RunOptions()
+        self._run_options.log_severity_level = 3
+
+    @property
+    def dimension(self) -> int:
+        """See `Encoder`."""
+        return self._dimension
+
+    @property
+    def description(self) -> str:
+        """See `Encoder`."""
+        return self._description
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Every text is padded to the longest one."""
+        return len(lengths) * max(lengths, default=0)
+
+    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `Encoder`."""
+        input_ids, attention_mask = pad(ids, offsets)
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"] = np.zeros_like(input_ids)
+        vectors: Vectors = self._session.run([OUTPUT], feeds, self._run_options)[0]
+        return vectors
+
+
+def pad(ids: Ids, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lay a ragged batch out as rows padded with 0 on the right: (input_ids, attention_mask), int64[n, longest]."""
+    lengths = np.diff(offsets)
+    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    padded = np.zeros(mask.shape, dtype=np.int64)
+    padded[mask] = ids
+    return padded, mask.astype(np.int64)
+
+
+def _session_options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Lengths vary from batch to batch: a memory pattern per shape and an arena that only grows would hold the
+    # largest batch's memory for ever.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    # A worker that waits must not burn the core the next worker needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers() -> list[str]:
+    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in ort.get_available_providers()]

@@ -1,0 +1,1 @@
+"""HTTP → numbers: a black-box load generator that imports nothing of this project."""

@@ -1,0 +1,1 @@
+"""Teacher → student: distil, then finetune. Imports `bundle` only."""
