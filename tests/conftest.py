@@ -1,15 +1,25 @@
 """The tiny world every unit test lives in: a small tokenizer and two-layer models, made in milliseconds."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-WORDS = (
-    "a the cat dog bird sat ran flew on under over mat tree house river quick slow brown red blue big small "
-    "man woman child eats drinks reads writes music book water food city day night and with in"
-).split()
+from bundle.arrays import Vectors
+from bundle.layout import ONNX_FOLDER, QUALITY, TOKENIZER, Bundle, write_bundle
+from bundle.manifest import Graph, Manifest, Provenance
+
+_VOCABULARY = """
+a the cat dog bird sat ran flew on under over mat tree house river quick slow brown red blue big small
+man woman child eats drinks reads writes music book water food city day night and with in
+"""
+WORDS = _VOCABULARY.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+TINY_DIMENSION = 8
+TINY_MAX_LENGTH = 32
 
 
 def build_tokenizer() -> Tokenizer:
@@ -31,6 +41,71 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     build_tokenizer().save(str(path))
     return path
+
+
+def build_token_table() -> Vectors:
+    """The tiny bundle's only weights: float32[vocabulary, 8], one vector per token."""
+    shape = (len(SPECIAL) + len(WORDS), TINY_DIMENSION)
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def build_tiny_graph(path: Path) -> None:
+    """Write an ONNX graph that averages the unmasked tokens' vectors and scales the mean to unit length."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last_axis"], ["column"]),
+        helper.make_node("Mul", ["tokens", "column"], ["unmasked"]),
+        helper.make_node("ReduceSum", ["unmasked", "length_axis"], ["total"], keepdims=0),
+        helper.make_node("ReduceSum", ["column", "length_axis"], ["count"], keepdims=0),
+        helper.make_node("Div", ["total", "count"], ["mean"]),
+        helper.make_node("LpNormalization", ["mean"], ["sentence_embedding"], axis=-1, p=2),
+    ]
+    constants: dict[str, NDArray[Any]] = {
+        "table": build_token_table(),
+        "last_axis": np.array([-1], dtype=np.int64),
+        "length_axis": np.array([1], dtype=np.int64),
+    }
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", TINY_DIMENSION])
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, [output], weights)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def build_tiny_bundle(path: Path) -> Bundle:
+    """Write a complete bundle to `path`: 8 dimensions, 32 tokens, the prompt `query`; order of words is ignored."""
+
+    def fill(staged: Path) -> Manifest:
+        (staged / ONNX_FOLDER).mkdir()
+        build_tiny_graph(staged / ONNX_FOLDER / "model.onnx")
+        build_tokenizer().save(str(staged / TOKENIZER))
+        (staged / QUALITY).write_text("{}\n")
+        (staged / "README.md").write_text("# tiny\n")
+        return Manifest(
+            name="tiny",
+            dimension=TINY_DIMENSION,
+            max_length=TINY_MAX_LENGTH,
+            pooling="mean",
+            normalized=True,
+            prompts={"query": "a "},
+            graphs=(Graph(path=f"{ONNX_FOLDER}/model.onnx", precision="fp32", target="any"),),
+            files=(),
+            provenance=Provenance(student="tiny", teacher="tiny-teacher", created="2025-01-01T00:00:00Z"),
+        )
+
+    return write_bundle(path, fill)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Shared by all tests, so read-only: a test that damages a bundle builds its own with `build_tiny_bundle`."""
+    return build_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
 @pytest.fixture(scope="session")
