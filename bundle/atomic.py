@@ -14,16 +14,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: the folder is missing or the disk is full; the old file is then still intact.
     """
-    data = content.encode() if isinstance(content, str) else content
-    partial = _partial_name(path)
+    with staged_file(path) as staged:
+        staged.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` for the block to write; the file takes its place when the block succeeds."""
+    staged = _partial_name(target)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        yield staged
+        _flush_to_disk(staged)
+        staged.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,0 +1,44 @@
+"""Where caches lie and how they are keyed. Knows nothing of what is cached.
+
+A cache folder's name is the hash of everything its content depends on, so a stale cache cannot be read.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bundle.layout import sha256_of
+from train.builtin import DOCSTRINGS
+from train.config import Texts
+from train.data import HUB, resolve
+
+
+def cache_directory() -> Path:
+    """`DISCO_CACHE`, else `disco` in the user's cache folder; made when missing."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("DISCO_CACHE") or Path(base) / "disco")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def fingerprint(parts: Mapping[str, str | int | None]) -> str:
+    """Twenty hexadecimal digits that change with any of `parts`."""
+    return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()[:20]
+
+
+def source_identity(source: Texts, data: Path | None) -> dict[str, str | int | None]:
+    """What the texts of `source` depend on, its limit apart: a file by its content, the rest by name."""
+    if source.path == DOCSTRINGS or source.path.startswith(HUB):
+        return {"source": source.path, "split": source.split, "field": source.field}
+    return {"sha256": sha256_of(resolve(source.path, data)), "field": source.field}
+
+
+def folder_identity(model: Path) -> str:
+    """Hash of all files of a model folder that decide its vectors."""
+    digest = hashlib.sha256()
+    for file in sorted(model.rglob("*")):
+        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".bin") and ".cache" not in file.parts:
+            digest.update(f"{file.relative_to(model).as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""The state of a run on disk, replaced atomically, so that a kill at any moment loses minutes and never the run."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from bundle.atomic import staged_file
+from train.batches import Position
+from train.errors import ResumeError
+
+HistoryEntry: TypeAlias = dict[str, Any]
+"""What one evaluation saw: stage, examples, score and, after the first, loss and examples_per_second."""
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Everything a stage needs to go on as if it had never stopped."""
+
+    position: Position
+    objective: dict[str, Any]
+    optimizer: dict[str, Any]
+    random_state: torch.Tensor
+    best_score: float
+    best_student: dict[str, torch.Tensor]
+    history: list[HistoryEntry]
+
+
+def save_state(state: StageState, path: Path) -> None:
+    """Write `state` to `path`; an interruption leaves the previous one intact."""
+    with staged_file(path) as staged:
+        fields = {name: getattr(state, name) for name in StageState.__dataclass_fields__}
+        torch.save(fields | {"position": asdict(state.position)}, staged)
+
+
+def load_state(path: Path) -> StageState | None:
+    """Read what `save_state` wrote, or None where there is nothing.
+
+    Raises:
+        ResumeError: the file is not a checkpoint.
+    """
+    if not path.is_file():
+        return None
+    try:
+        fields = torch.load(path, map_location="cpu", weights_only=True)
+        return StageState(**fields | {"position": Position(**fields["position"])})
+    except (RuntimeError, TypeError, KeyError, EOFError) as error:
+        raise ResumeError(f"{path} cannot be read as a checkpoint ({error}); start over with another --out") from error

@@ -1,0 +1,197 @@
+"""The recipe of a run: every choice that makes a student, typed and checked. Knows no torch.
+
+A recipe is a TOML file; `--set distil.queue_size=65536` overrides one value. Unknown fields are refused.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from train.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Teacher(_Section):
+    """The model to distil; it is never trained."""
+
+    model: str = Field(description="hub id, local folder, or `package:NAME/FOLDER` inside an installed Python package")
+    name: str | None = Field(None, description="how the model card calls it; default: `model`")
+    sha256: str | None = Field(None, description="refuse the teacher unless its model.safetensors has this SHA-256")
+    prompt: str = Field("", description="put before every text the teacher reads")
+
+
+class Student(_Section):
+    """Where the student's weights start from (its tokenizer is that of the model they come from)."""
+
+    init: Literal["teacher-layers", "pretrained", "random"] = Field("teacher-layers", description="starting point")
+    layers: tuple[int, ...] = Field((0, 2, 5), description="teacher-layers: which of the teacher's layers to keep")
+    model: str | None = Field(None, description="pretrained: hub id or folder of the encoder to start from")
+    hidden_layers: int = Field(3, ge=1, description="random: depth")
+    hidden_size: int = Field(384, ge=8, description="random: width")
+    attention_heads: int = Field(12, ge=1, description="random: heads per layer")
+    max_length: int = Field(256, ge=4, description="tokens per text the finished student reads, special ones included")
+    dropout: Fraction = Field(0.0, description="hidden and attention dropout while training")
+
+    @model_validator(mode="after")
+    def _init_is_complete(self) -> Self:
+        if self.init == "pretrained" and not self.model:
+            raise ValueError("init = 'pretrained' needs `model`, a hub id or a folder")
+        if self.init == "teacher-layers" and not self.layers:
+            raise ValueError("init = 'teacher-layers' needs at least one entry in `layers`")
+        return self
+
+
+class Texts(_Section):
+    """One source of unlabelled text."""
+
+    path: str = Field(
+        description="file (.txt one text a line, or .jsonl; .zst allowed) relative to the data folder, "
+        "`hub:DATASET_ID` or `builtin:docstrings`"
+    )
+    field: str = Field("text", description="column of a .jsonl file or hub dataset")
+    split: str = Field("train", description="split of a hub dataset")
+    limit: int | None = Field(None, ge=1, description="use only the first so many texts")
+
+
+class Pairs(_Section):
+    """One source of labelled pairs: anchor, positive and, where there is one, a hard negative."""
+
+    path: str = Field(
+        description=".tsv file (.zst allowed) relative to the data folder, `hub:DATASET_ID` or `builtin:docstrings`"
+    )
+    columns: tuple[str, ...] = Field(
+        ("anchor", "positive", "negative"), description="column names of anchor, positive and optional negative"
+    )
+    header: bool = Field(
+        True, description="whether a .tsv file names its columns; without, `columns` are in file order"
+    )
+    split: str = Field("train", description="split of a hub dataset")
+    sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
+    limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
+
+
+class Schedule(_Section):
+    """What both stages have in common."""
+
+    examples: int = Field(ge=1, description="training examples in all; more than there are means several epochs")
+    batch_size: int = Field(256, ge=2, description="examples a step, at most")
+    batch_tokens: int = Field(
+        16_384, ge=64, description="padded tokens a step, at most: long texts make smaller batches"
+    )
+    max_length: int = Field(64, ge=4, description="texts are cut to so many tokens in this stage")
+    learning_rate: float = Field(gt=0, description="peak of the schedule")
+    warmup: Fraction = Field(0.05, description="share of the stage in which the learning rate rises linearly")
+    decay: Literal["cosine", "linear"] = Field("cosine", description="how it falls to zero afterwards")
+    weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
+    max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    evaluations: int = Field(
+        10, ge=1, description="how often the student is scored for selection, and a checkpoint kept"
+    )
+
+
+class Distil(Schedule):
+    """Stage 1, contrastive knowledge distillation (DistilCSE, section 3.2)."""
+
+    texts: tuple[Texts, ...] = Field(min_length=1, description="unlabelled text")
+    learning_rate: float = Field(3e-4, gt=0, description="peak of the schedule")
+    ckd_weight: Weight = Field(1.0, description="InfoNCE from student to teacher vectors")
+    cosine_weight: Weight = Field(10.0, description="1 - cosine between student and teacher vector")
+    mse_weight: Weight = Field(0.0, description="mean squared error of the unnormalised vectors")
+    queue_size: int = Field(16_384, ge=0, description="teacher vectors of earlier batches kept as negatives")
+    temperature: float = Field(0.05, gt=0, description="divides the cosines; the start where it is learnt")
+    learn_temperature: bool = Field(False, description="train the temperature as in the authors' code")
+
+    @model_validator(mode="after")
+    def _has_an_objective(self) -> Self:
+        if not self.ckd_weight + self.cosine_weight + self.mse_weight:
+            raise ValueError("one of ckd_weight, cosine_weight, mse_weight must be above 0")
+        return self
+
+
+class Finetune(Schedule):
+    """Stage 2, contrastive finetuning on labelled pairs (supervised SimCSE)."""
+
+    pairs: tuple[Pairs, ...] = Field(min_length=1, description="labelled pairs")
+    learning_rate: float = Field(5e-5, gt=0, description="peak of the schedule")
+    temperature: float = Field(0.05, gt=0, description="divides the cosines")
+    distil_weight: Weight = Field(0.0, description="keeps 1 - cosine to the teacher's vectors in the loss")
+
+
+class Recipe(_Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the student")
+    license: str = Field("apache-2.0", description="licence for the model card")
+    seed: int = Field(42, ge=0, description="seeds weights, shuffling and dropout")
+    bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
+    teacher: Teacher
+    student: Student = Student()
+    distil: Distil
+    finetune: Finetune | None = Field(None, description="leave out to stop after distilling")
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=value` overrides (values in TOML syntax; bare words are strings).
+
+    Raises:
+        RecipeError: missing file, bad TOML, unknown field, value out of range; the message says which.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+        raise RecipeError(f"no recipe {path}; shipped ones: {known}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(document, override)
+    return parse_recipe(document, source=str(path))
+
+
+def parse_recipe(document: dict[str, Any], *, source: str) -> Recipe:
+    """Check a decoded recipe.
+
+    Raises:
+        RecipeError: lists every offending field with its value.
+    """
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']} (given: {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise RecipeError(f"{source} is not a valid recipe:\n{problems}") from None
+
+
+def recipe_path(name: str) -> Path:
+    """A file path as it is, or the shipped recipe of that name."""
+    shipped = RECIPES / f"{name}.toml"
+    return shipped if shipped.is_file() else Path(name)
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {override!r}: expected a.b=value")
+    *parents, leaf = key.strip().split(".")
+    section = document
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise RecipeError(f"--set {override!r}: {parent} is not a section")
+    try:
+        section[leaf] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        section[leaf] = text

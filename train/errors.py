@@ -1,0 +1,21 @@
+"""Every error training can raise on purpose. Owns the names; the CLI turns them into one line and exit code 2."""
+
+from bundle.errors import DataError, DiscoError
+
+__all__ = ["DataError", "DiscoError", "DivergedError", "ModelError", "RecipeError", "ResumeError"]
+
+
+class RecipeError(DiscoError):
+    """A recipe is not valid TOML, has an unknown field, or a value out of range."""
+
+
+class ModelError(DiscoError):
+    """A teacher or student cannot be loaded, or is not what the recipe says."""
+
+
+class ResumeError(DiscoError):
+    """A run cannot be started or resumed where it was asked to."""
+
+
+class DivergedError(DiscoError):
+    """The loss is no longer a finite number; the last checkpoint is intact."""

@@ -1,0 +1,223 @@
+"""The optimisation loop both stages share: schedule, clipping, selection, checkpoints. Knows no objective's formula."""
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+
+from train.batches import Position, Rows, training_batches
+from train.checkpoint import HistoryEntry, StageState, load_state, save_state
+from train.config import Schedule
+from train.errors import DivergedError
+from train.progress import Progress
+
+
+class Objective(nn.Module):
+    """A stage's loss, with whatever it trains or remembers beside the student."""
+
+    student: SentenceTransformer
+    lengths: NDArray[np.int64]
+    """int64[n], tokens of each training example; decides batches."""
+
+    @abstractmethod
+    def loss(self, rows: Rows) -> Tensor:
+        """The loss of one batch of examples, float[]."""
+
+    def after_step(self) -> None:
+        """Update what is not trained by gradients, once the weights have moved."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """How a stage is run, apart from its objective."""
+
+    name: str
+    schedule: Schedule
+    seed: int
+    bf16: bool
+    score: Callable[[SentenceTransformer], float]
+    """Higher is better; decides which weights are kept."""
+    state_file: Path
+
+
+def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[HistoryEntry]:
+    """Train until the schedule is through, resume where a checkpoint lies, leave the best weights in the student.
+
+    Returns the stage's history: losses and scores by examples seen.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    optimizer = _optimizer(objective, run.schedule)
+    state = load_state(run.state_file)
+    if state is None:
+        torch.manual_seed(run.seed)
+        state = _first_state(objective, optimizer, run)
+    else:
+        objective.load_state_dict(state.objective)
+        optimizer.load_state_dict(state.optimizer)
+        torch.set_rng_state(state.random_state)
+    if state.position.examples < run.schedule.examples:
+        state = _train(objective, optimizer, run, state, progress)
+    objective.student.load_state_dict(state.best_student)
+    return state.history
+
+
+def learning_rate(schedule: Schedule, done: float) -> float:
+    """The rate when `done` ∈ [0, 1] of the stage is over: linear warm-up, then cosine or linear decay to zero."""
+    if done < schedule.warmup:
+        return schedule.learning_rate * done / schedule.warmup
+    left = (1 - done) / max(1 - schedule.warmup, 1e-9)
+    shape = 0.5 * (1 - math.cos(math.pi * left)) if schedule.decay == "cosine" else left
+    return schedule.learning_rate * shape
+
+
+def _train(
+    objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun, state: StageState, progress: Progress
+) -> StageState:
+    schedule = run.schedule
+    batches = training_batches(
+        objective.lengths,
+        seed=run.seed,
+        size=schedule.batch_size,
+        tokens=schedule.batch_tokens,
+        examples=schedule.examples,
+        start=state.position,
+    )
+    window = _LossWindow()
+    progress.start(run.name, total=schedule.examples, done=state.position.examples)
+    objective.train()
+    before = state.position.examples
+    for rows, position in batches:
+        # The middle of the step, so that neither the first nor the last one has a rate of zero.
+        done = min(1.0, (before + len(rows) / 2) / schedule.examples)
+        window.add(_step(objective, optimizer, rows, learning_rate(schedule, done), run), len(rows))
+        progress.advance(len(rows), f"loss {window.mean:.4f}  best {state.best_score:.2f}")
+        if _crosses_evaluation(before, position.examples, schedule):
+            state = _evaluate(objective, optimizer, run, state, position, window)
+            save_state(state, run.state_file)
+            progress.note(_describe(run.name, state.history[-1]))
+            window = _LossWindow()
+        before = position.examples
+    objective.eval()
+    progress.stop()
+    return state
+
+
+def _first_state(objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun) -> StageState:
+    score = run.score(objective.student)
+    return StageState(
+        position=Position(),
+        objective=objective.state_dict(),
+        optimizer=optimizer.state_dict(),
+        random_state=torch.get_rng_state(),
+        best_score=score,
+        best_student=_copy(objective.student),
+        history=[{"stage": run.name, "examples": 0, "score": score}],
+    )
+
+
+def _evaluate(
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    run: StageRun,
+    state: StageState,
+    position: Position,
+    window: "_LossWindow",
+) -> StageState:
+    random_state = torch.get_rng_state()
+    objective.eval()
+    score = run.score(objective.student)
+    objective.train()
+    torch.set_rng_state(random_state)
+    improved = score > state.best_score
+    return StageState(
+        position=position,
+        objective=objective.state_dict(),
+        optimizer=optimizer.state_dict(),
+        random_state=random_state,
+        best_score=score if improved else state.best_score,
+        best_student=_copy(objective.student) if improved else state.best_student,
+        history=[
+            *state.history,
+            {"stage": run.name, "examples": position.examples, **window.summary(), "score": score},
+        ],
+    )
+
+
+def _copy(student: SentenceTransformer) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in student.state_dict().items()}
+
+
+def _describe(stage: str, entry: HistoryEntry) -> str:
+    return (
+        f"{stage}: {entry['examples']:,} examples, loss {entry['loss']:.4f}, score {entry['score']:.2f}, "
+        f"{entry['examples_per_second']:.0f} examples/s"
+    )
+
+
+def _step(objective: Objective, optimizer: torch.optim.Optimizer, rows: Rows, rate: float, run: StageRun) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    device = objective.student.device.type
+    with torch.autocast(device, dtype=torch.bfloat16) if run.bf16 else nullcontext():
+        loss = objective.loss(rows)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise DivergedError(
+            f"{run.name}: the loss is {value} at learning rate {rate:.2g}; the last checkpoint is intact in "
+            f"{run.state_file.parent}. Lower {run.name}.learning_rate (--set {run.name}.learning_rate=…)"
+        )
+    loss.backward()
+    nn.utils.clip_grad_norm_(objective.parameters(), run.schedule.max_gradient_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    objective.after_step()
+    return value
+
+
+def _optimizer(objective: Objective, schedule: Schedule) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        objective.parameters(),
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),  # as in the authors' code
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+
+
+def _crosses_evaluation(before: int, after: int, schedule: Schedule) -> bool:
+    def passed(examples: int) -> int:
+        return examples * schedule.evaluations // schedule.examples
+
+    return passed(after) > passed(before)
+
+
+class _LossWindow:
+    """Mean loss and speed since the last evaluation."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._examples = 0
+        self._started = time.monotonic()
+
+    def add(self, loss: float, examples: int) -> None:
+        self._sum += loss * examples
+        self._examples += examples
+
+    @property
+    def mean(self) -> float:
+        return self._sum / max(self._examples, 1)
+
+    def summary(self) -> HistoryEntry:
+        seconds = time.monotonic() - self._started
+        return {"loss": self.mean, "examples_per_second": self._examples / max(seconds, 1e-9)}

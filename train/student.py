@@ -1,0 +1,114 @@
+"""Making a student and running it on token ids. Knows layers and pooling; knows no loss and no data."""
+
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from train.config import Student
+from train.errors import ModelError
+from train.locate import locate_model
+from train.teacher import MODEL_OPTIONS, open_model
+
+
+def make_student(config: Student, teacher: Path, scratch: Path) -> SentenceTransformer:
+    """Build the untrained student: encoder, mean pooling, normalisation. `scratch` is a folder for a random start.
+
+    Raises:
+        ModelError: the teacher has no such layers, or a model to start from cannot be loaded.
+    """
+    if config.init == "teacher-layers":
+        transformer = _keep_layers(teacher, config.layers)
+    elif config.init == "pretrained":
+        assert config.model is not None  # the recipe guarantees it
+        transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
+    else:
+        transformer = _random(config, teacher, scratch)
+    transformer.max_seq_length = min(config.max_length, _positions(transformer))
+    set_dropout(transformer, config.dropout)
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+    student: SentenceTransformer = SentenceTransformer(
+        modules=[transformer, pooling, Normalize()], similarity_fn_name="cosine"
+    )
+    return student
+
+
+def embed_ids(student: SentenceTransformer, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The student's vectors of padded ids, int64[n, length] each → float[n, dim], with gradients."""
+    vectors: Tensor = student({"input_ids": input_ids, "attention_mask": attention_mask})["sentence_embedding"]
+    return vectors
+
+
+def tokenizer_file(student: SentenceTransformer, scratch: Path) -> Path:
+    """Write the student's `tokenizer.json` into `scratch` and return its path.
+
+    Raises:
+        ModelError: the tokenizer is a slow one, which no bundle can hold.
+    """
+    if not getattr(student.tokenizer, "is_fast", False):
+        raise ModelError("the student's tokenizer has no fast version (tokenizer.json); convert it first")
+    student.tokenizer.save_pretrained(scratch)
+    return scratch / "tokenizer.json"
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Set every dropout of `model`."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of weights."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _keep_layers(teacher: Path, layers: tuple[int, ...]) -> Transformer:
+    first = open_model(teacher)[0]
+    if not isinstance(first, Transformer):
+        raise ModelError(f"{teacher}: the first module is a {type(first).__name__}, expected a Transformer")
+    encoder = getattr(first.auto_model, "encoder", None)
+    stack = getattr(encoder, "layer", None)
+    if encoder is None or not isinstance(stack, nn.ModuleList):
+        raise ModelError(
+            f"{teacher}: {type(first.auto_model).__name__} has no encoder.layer to keep layers of; "
+            "use student.init = 'pretrained' or 'random'"
+        )
+    if not all(0 <= layer < len(stack) for layer in layers):
+        raise ModelError(f"student.layers {list(layers)}: the teacher has layers 0 to {len(stack) - 1}")
+    encoder.layer = nn.ModuleList(stack[layer] for layer in layers)
+    first.auto_model.config.num_hidden_layers = len(layers)
+    first.auto_model.pooler = None  # mean pooling does not use it
+    kept: Transformer = first
+    return kept
+
+
+def _random(config: Student, teacher: Path, scratch: Path) -> Transformer:
+    """The teacher's architecture and tokenizer at another size, with fresh weights."""
+    architecture = AutoConfig.from_pretrained(
+        teacher,
+        num_hidden_layers=config.hidden_layers,
+        hidden_size=config.hidden_size,
+        intermediate_size=4 * config.hidden_size,
+        num_attention_heads=config.attention_heads,
+        **MODEL_OPTIONS,
+    )
+    model = AutoModel.from_config(architecture)
+    model.save_pretrained(scratch)
+    open_model(teacher).tokenizer.save_pretrained(scratch)
+    fresh: Transformer = Transformer(str(scratch), model_kwargs=MODEL_OPTIONS)
+    return fresh
+
+
+def _positions(transformer: Transformer) -> int:
+    return int(getattr(transformer.auto_model.config, "max_position_embeddings", 512))
+
+
+def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack ragged ids into (input_ids, attention_mask), int64[n, longest], padded with 0 on the right."""
+    input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows])
+    return input_ids, (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()

@@ -1,0 +1,122 @@
+"""The frozen teacher: each text is encoded once, into a memory-mapped float16 cache that survives interruptions.
+
+The cache is keyed by the teacher's files, its prompt and the source's content; it grows when a later run wants
+more of the same source. Knows no student and no loss.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from bundle.arrays import Vectors
+from bundle.atomic import write_atomically
+from train.cache import cache_directory, fingerprint, folder_identity, source_identity
+from train.config import Teacher, Texts
+from train.data import read_texts
+from train.errors import ModelError
+from train.locate import locate_model
+
+_CHUNK = 8192
+_BATCH = 32  # sentences a forward pass: on CPU larger batches are slower
+
+# PyTorch's fused attention is many times slower than the plain one on short bf16 sequences on CPU (measured:
+# half of a training step), so nothing here uses it.
+MODEL_OPTIONS = {"attn_implementation": "eager"}
+
+
+class TeacherEncoder:
+    """A teacher ready to encode, loaded when the first text really needs it."""
+
+    def __init__(self, config: Teacher, *, bf16: bool) -> None:
+        self.config = config
+        self.folder = locate_model(config.model, sha256=config.sha256)
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
+        self._model: SentenceTransformer | None = None
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Unit vectors, float32[n, dim]."""
+        if self._model is None:
+            self._model = open_model(self.folder, dtype=self._dtype)
+        prompted = [self.config.prompt + text for text in texts]
+        vectors = self._model.encode(prompted, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False)
+        unit: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+        return unit
+
+    def source_vectors(
+        self, source: Texts, data: Path | None, *, rows: int, advance: Callable[[int], None]
+    ) -> NDArray[np.float16]:
+        """Vectors of the first `rows` texts of `source`, float16[rows, dim], memory-mapped.
+
+        `advance` is told of rows as they become available, for a progress bar.
+        """
+        key = fingerprint(
+            source_identity(source, data)
+            | {"teacher": folder_identity(self.folder), "prompt": self.config.prompt, "dtype": str(self._dtype)}
+        )
+        cache = _VectorFile(cache_directory() / f"teacher-{key}")
+        done = min(cache.rows, rows)
+        advance(done)
+        if done < rows:
+            texts = islice(read_texts(source, data), done, rows)
+            for chunk in _chunks(texts):
+                cache.append(self.encode(chunk).astype(np.float16))
+                advance(len(chunk))
+        return cache.read(rows)
+
+    def release(self) -> None:
+        """Free the teacher's weights; the next `encode` loads them again."""
+        self._model = None
+
+
+def open_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> SentenceTransformer:
+    """Load a sentence-transformers folder for inference on the best device.
+
+    Raises:
+        ModelError: the folder is not such a model.
+    """
+    try:
+        model: SentenceTransformer = SentenceTransformer(str(folder), model_kwargs=MODEL_OPTIONS | {"dtype": dtype})
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: not a sentence-transformers model: {error}") from error
+    model.eval()
+    return model
+
+
+class _VectorFile:
+    """float16 rows on disk; a row counts only once `rows` says so, so a torn write is written again."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._vectors = folder / "vectors.f16"
+        self._count = folder / "rows.txt"
+        self._dimension = folder / "dimension.txt"
+
+    @property
+    def rows(self) -> int:
+        return int(self._count.read_text()) if self._count.is_file() else 0
+
+    def append(self, vectors: NDArray[np.float16]) -> None:
+        rows, dimension = self.rows, vectors.shape[1]
+        write_atomically(self._dimension, str(dimension))
+        self._vectors.touch()
+        with self._vectors.open("r+b") as file:
+            file.seek(rows * dimension * vectors.itemsize)
+            file.write(vectors.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        write_atomically(self._count, str(rows + len(vectors)))
+
+    def read(self, rows: int) -> NDArray[np.float16]:
+        dimension = int(self._dimension.read_text())
+        return np.memmap(self._vectors, dtype=np.float16, mode="r", shape=(rows, dimension))
+
+
+def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(islice(texts, _CHUNK)):
+        yield chunk
