@@ -1,0 +1,80 @@
+"""`python -m export`: parses the command line and turns the outcome into an exit code. Exports nothing itself."""
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
+
+from bundle.errors import DiscoError
+from export.errors import ExportError
+from export.settings import ExportSettings
+
+UNEXPECTED = 1
+BAD_INPUT = 2
+SYSTEM_FAILED = 4
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one export and return its exit code; see `python -m export --help` for what each means."""
+    # The cleanup of half-written folders runs as an exception passes, which SIGTERM on its own would not raise.
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        settings = CliApp.run(ExportSettings, cli_args=sys.argv[1:] if arguments is None else arguments)
+    except ValidationError as error:
+        return _fail("; ".join(_in_words(item["loc"], item["msg"]) for item in error.errors()), BAD_INPUT)
+    except SettingsError as error:
+        return _fail(str(error), BAD_INPUT)
+    try:
+        _export(settings)
+    except ExportError as error:
+        return _fail(str(error), error.exit_code)
+    except DiscoError as error:
+        return _fail(str(error), BAD_INPUT)
+    except OSError as error:
+        return _fail(str(error), SYSTEM_FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # a process boundary: a bug becomes one line and an exit code too
+        if settings.traceback:
+            traceback.print_exc()
+        return _fail(f"unexpected {type(error).__name__}: {_one_line(str(error))}", UNEXPECTED)
+    return 0
+
+
+def _export(settings: ExportSettings) -> None:
+    # Read by huggingface_hub when it is imported, so it must be set before anything heavy is.
+    os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
+    from rich.console import Console
+
+    from bundle.sts import data_directory
+    from export.build import build
+
+    build(settings, data=data_directory(), console=Console())
+
+
+def _in_words(location: tuple[int | str, ...], message: str) -> str:
+    flag = "--" + str(location[0]).replace("_", "-") if location else "settings"
+    return f"{flag}: {message}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {_one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

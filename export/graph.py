@@ -1,0 +1,118 @@
+"""Student → fp32 ONNX graph with pooling and normalisation inside. The only module that knows optimum.
+
+Nothing is optimised here: quantising the plain graph is faster than quantising optimum's fused (O3) one.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from optimum.exporters.onnx.config import TextEncoderOnnxConfig
+from optimum.exporters.onnx.convert import export
+from optimum.utils import NormalizedTextConfig
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel, PreTrainedModel
+
+from bundle.manifest import Pooling
+from bundle.onnx_encoder import OUTPUT
+from export.errors import DamagedStudentError
+from export.loading import LOADING_ERRORS, first_line, quiet_loading
+from export.source import Student
+
+
+def export_graph(student: Student, target: Path) -> None:
+    """Write the fp32 graph of `student`: `input_ids`, `attention_mask` (int64[n, length]) → float32[n, dim].
+
+    Raises:
+        DamagedStudentError: the weights are missing, incomplete or do not fit `config.json`.
+    """
+    encoder = SentenceEncoder(_load_transformer(student), student.pooling, normalize=student.normalized).eval()
+    with _quiet_tracing():
+        export(encoder, _OnnxConfig(encoder.config, task="feature-extraction"), target)
+    _declare_dimension(target, student.dimension)
+
+
+class SentenceEncoder(nn.Module):
+    """A transformer with pooling and normalisation on top, written for tracing: no branch depends on the input."""
+
+    def __init__(self, transformer: PreTrainedModel, pooling: Pooling, *, normalize: bool) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.config = transformer.config  # where optimum looks for it
+        self._pooling = pooling
+        self._normalize = normalize
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Map int64[n, length] ids and mask (1 for text, 0 for padding on the right) to float32[n, dim]."""
+        tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self._pooling == "cls":
+            vectors = tokens[:, 0]
+        else:
+            weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            vectors = (tokens * weights).sum(dim=1) / weights.sum(dim=1)
+        return {OUTPUT: functional.normalize(vectors, dim=1) if self._normalize else vectors}
+
+
+class _OnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has no type information
+    NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        # No `token_type_ids`: they are all zero for a single text, and left out they fold into a constant.
+        axes = {0: "batch", 1: "sequence"}
+        return {"input_ids": axes, "attention_mask": axes}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        return {OUTPUT: {0: "batch"}}
+
+
+def _load_transformer(student: Student) -> PreTrainedModel:
+    try:
+        with quiet_loading():
+            # "eager" traces to the fewest nodes; the scaled-dot-product form adds scaling and masking ones.
+            model, info = AutoModel.from_pretrained(
+                student.transformer,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except LOADING_ERRORS as error:
+        raise DamagedStudentError(f"{student.transformer}: cannot be loaded: {first_line(error)}") from error
+    # transformers fills gaps with random numbers and goes on. Only BERT's unused pooler may be missing.
+    if gaps := sorted(key for key in info["missing_keys"] if not key.startswith("pooler.")):
+        raise DamagedStudentError(
+            f"{student.transformer}: the weights lack {len(gaps)} tensors of config.json, e.g. {gaps[0]}"
+        )
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+@contextmanager
+def _quiet_tracing() -> Iterator[None]:
+    exporters = logging.getLogger("torch.onnx")
+    level = exporters.level
+    exporters.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # optimum chooses torch's older exporter itself.
+        warnings.filterwarnings("ignore", message=".*legacy TorchScript-based ONNX export.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|optimum")
+        try:
+            yield
+        finally:
+            exporters.setLevel(level)
+
+
+def _declare_dimension(graph: Path, dimension: int) -> None:
+    """Tracing forgets that the vectors' length is fixed; readers of the graph want to know it."""
+    model = onnx.load(graph)
+    axis = model.graph.output[0].type.tensor_type.shape.dim[1]
+    axis.ClearField("dim_param")
+    axis.dim_value = dimension
+    onnx.save(model, graph)
