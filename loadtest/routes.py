@@ -52,6 +52,7 @@ def _is_similarity_answer(body: bytes, texts: int) -> bool:
         body.startswith(b"[")
         and body.rstrip().endswith(b"]")
         and body.count(b",") == sentences - 1
+        and len(body) > len(b"[]")
         and _is_finite(body)
     )
 

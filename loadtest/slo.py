@@ -11,7 +11,7 @@ import numpy as np
 from loadtest.measurement import Measurement, Seconds, percentile
 
 _PATTERN = re.compile(r"(errors|mean|max|p\d{1,2}(?:\.\d+)?)=(\d+(?:\.\d+)?)(us|ms|s|%)", re.ASCII)
-_FACTORS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "%": 0.01}
+_DIVISORS = {"us": 1_000_000, "ms": 1_000, "s": 1, "%": 100}
 
 Unit = Literal["seconds", "share"]
 
@@ -45,7 +45,7 @@ def parse_objective(text: str) -> Objective:
     if match is None or (match[1] == "errors") != (match[3] == "%"):
         raise ValueError(f"{text!r} is not an objective; write e.g. p99=20ms, mean=5ms, max=1s or errors=0.1%")
     unit: Unit = "share" if match[3] == "%" else "seconds"
-    return Objective(text=match[0], measure=match[1], limit=float(match[2]) * _FACTORS[match[3]], unit=unit)
+    return Objective(text=match[0], measure=match[1], limit=float(match[2]) / _DIVISORS[match[3]], unit=unit)
 
 
 def check(objectives: Sequence[Objective], measurement: Measurement) -> list[Verdict]:
@@ -55,7 +55,7 @@ def check(objectives: Sequence[Objective], measurement: Measurement) -> list[Ver
     """
     succeeded = measurement.succeeded
     latencies = np.sort(np.where(succeeded, measurement.latencies, math.inf))
-    error_share = float(1 - succeeded.mean()) if len(succeeded) else math.inf
+    error_share = float((~succeeded).mean()) if len(succeeded) else math.inf
     return [_verdict(objective, latencies, error_share) for objective in objectives]
 
 

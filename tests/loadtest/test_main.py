@@ -1,0 +1,160 @@
+"""The command as a user runs it, against a real server on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from loadtest.__main__ import BOTTLENECK, INTERRUPTED, NOT_RUN, SUCCESS, VIOLATED, main
+from loadtest.measurement import Measurement
+from tests.loadtest.conftest import StubServer, answer_like_tei
+
+QUICK = ["--duration", "0.4", "--warmup", "0.1", "--rate", "50"]
+
+
+@pytest.fixture(autouse=True)
+def _tolerant_of_busy_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is tested here is the command; whether this machine is fast enough is not.
+    monkeypatch.setattr("loadtest.bottleneck.TOLERATED_LAG", 60)
+    monkeypatch.setattr("loadtest.bottleneck.MOST_CPU", 60)
+
+
+@pytest.mark.parametrize(
+    ("route", "path"), [("embed", "/embed"), ("similarity", "/similarity"), ("openai", "/v1/embeddings")]
+)
+def test_a_good_run(stub_server: StubServer, tmp_path: Path, route: str, path: str) -> None:
+    out = tmp_path / "report.json"
+    arguments = ["--url", stub_server.url, "--route", route, "--texts-per-request", "3", "--json", str(out)]
+    assert main([*QUICK, *arguments, "--slo", "p99=60s", "--slo", "errors=0%"]) == SUCCESS
+    report = json.loads(out.read_text())
+    assert report["requests"]["succeeded"] == report["requests"]["due"] > 5
+    assert [verdict["holds"] for verdict in report["slo"]] == [True, True]
+    assert report["settings"]["rate"] == 50
+    assert set(stub_server.received) == {path}
+
+
+def test_a_path_prefix_is_kept(stub_server: StubServer) -> None:
+    assert main([*QUICK, "--url", f"{stub_server.url}/v2/"]) == SUCCESS
+    assert set(stub_server.received) == {"/v2/embed"}
+
+
+def test_the_users_own_texts_and_key_are_sent(stub_server: StubServer, tmp_path: Path) -> None:
+    async def note(request: web.Request) -> web.Response:
+        texts.add((await request.json())["inputs"])
+        keys.add(request.headers["Authorization"])
+        return await answer_like_tei(request)
+
+    texts: set[str] = set()
+    keys: set[str] = set()
+    stub_server.handler = note
+    corpus, out = tmp_path / "texts.txt", tmp_path / "report.json"
+    corpus.write_text("mine\nyours\n")
+    arguments = ["--url", stub_server.url, "--corpus", str(corpus), "--api-key", "hush", "--json", str(out)]
+    assert main([*QUICK, *arguments]) == SUCCESS
+    assert texts == {"mine", "yours"}
+    assert keys == {"Bearer hush"}
+    assert "hush" not in out.read_text()
+
+
+def test_a_violated_objective(stub_server: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--url", stub_server.url, "--clients", "2", "--duration", "0.3", "--warmup", "0"]
+    assert main([*arguments, "--slo", "p50=1us"]) == VIOLATED
+    assert "violated  p50=1us" in capsys.readouterr().out
+
+
+def test_a_server_that_begins_to_refuse(stub_server: StubServer) -> None:
+    async def refuse_after_the_probe(request: web.Request) -> web.Response:
+        if len(stub_server.received) == 1:
+            return await answer_like_tei(request)
+        return web.json_response({}, status=429)
+
+    stub_server.handler = refuse_after_the_probe
+    assert main([*QUICK, "--url", stub_server.url]) == VIOLATED
+    stub_server.received.clear()
+    assert main([*QUICK, "--url", stub_server.url, "--max-errors", "3"]) == VIOLATED
+    assert len(stub_server.received) < 20
+
+
+def test_an_overwhelmed_generator(
+    stub_server: StubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def accuse(_measurement: Measurement) -> list[str]:
+        return ["it was the generator"]
+
+    monkeypatch.setattr("loadtest.report.find_bottlenecks", accuse)
+    assert main([*QUICK, "--url", stub_server.url, "--slo", "p50=1us"]) == BOTTLENECK
+    assert "Do not trust this run: it was the generator" in capsys.readouterr().out
+
+
+def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", "http://127.0.0.1:1", *QUICK]) == NOT_RUN
+    assert "http://127.0.0.1:1/embed: cannot connect" in capsys.readouterr().err
+
+
+URL = ["--url", "http://127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "--url: Field required"),
+        ([*URL, "--rate", "5", "--clients", "5"], "--rate and --clients exclude each other"),
+        ([*URL, "--rate", "0"], "--rate: Input should be greater than 0"),
+        ([*URL, "--clients", "1000"], "--clients: Input should be less than or equal to 900"),
+        (
+            [*URL, "--rate", "1000", "--duration", "2000"],
+            "2002000 requests would be due, but --max-requests is 1000000",
+        ),
+        ([*URL, "--slo", "p99=fast"], "--slo: 'p99=fast' is not an objective"),
+        ([*URL, "--route", "rerank"], "--route: Input should be 'embed', 'similarity' or 'openai'"),
+        ([*URL, "--corpus", "absent.txt"], "absent.txt: No such file"),
+        ([*URL, "--json", "absent/report.json"], "absent is not a folder"),
+        ([*URL, "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--url", "localhost:8080"], "--url: URL scheme should be 'http' or 'https'"),
+        (["--url", "http://user:pass@host"], "--url: holds a user name or password; use --api-key"),
+        (["--url", "http://host/?a=b"], "--url: must end with the path"),
+    ],
+)
+def test_bad_settings(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == NOT_RUN
+    assert complaint in capsys.readouterr().err
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, stub_server: StubServer) -> None:
+    monkeypatch.setenv("DISCO_LOADTEST_URL", stub_server.url)
+    monkeypatch.setenv("DISCO_LOADTEST_ROUTE", "similarity")
+    assert main(QUICK) == SUCCESS
+    assert set(stub_server.received) == {"/similarity"}
+
+
+def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for code in (SUCCESS, VIOLATED, BOTTLENECK, NOT_RUN, INTERRUPTED):
+        assert f"\n      {code} " in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+def test_ctrl_c_still_reports(stub_server: StubServer) -> None:
+    arguments = ["--url", stub_server.url, "--rate", "50", "--duration", "60", "--warmup", "0"]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        while len(stub_server.received) < 10:
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == INTERRUPTED, errors.decode()
+    assert "ended early: interrupted" in output.decode()
+    assert "latency p99" in output.decode()
