@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import torch
@@ -45,5 +46,7 @@ def load_state(path: Path) -> StageState | None:
     try:
         fields = torch.load(path, map_location="cpu", weights_only=True)
         return StageState(**fields | {"position": Position(**fields["position"])})
-    except (RuntimeError, TypeError, KeyError, EOFError) as error:
-        raise ResumeError(f"{path} cannot be read as a checkpoint ({error}); start over with another --out") from error
+    except (RuntimeError, TypeError, KeyError, EOFError, UnpicklingError) as error:
+        raise ResumeError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}); start over with another --out"
+        ) from error

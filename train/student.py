@@ -81,7 +81,7 @@ def _keep_layers(teacher: Path, layers: tuple[int, ...]) -> Transformer:
         raise ModelError(f"student.layers {list(layers)}: the teacher has layers 0 to {len(stack) - 1}")
     encoder.layer = nn.ModuleList(stack[layer] for layer in layers)
     first.auto_model.config.num_hidden_layers = len(layers)
-    first.auto_model.pooler = None  # mean pooling does not use it
+    # The teacher's unused pooler stays: without its weights, every loading of the student would print a warning.
     kept: Transformer = first
     return kept
 

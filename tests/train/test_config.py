@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from train.config import RECIPES, Recipe, load_recipe, recipe_path
+from train.errors import RecipeError
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_say_what_they_are_for(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert path.read_text().startswith("# ")
+
+
+def test_the_shipped_student_uses_licence_clean_data_only() -> None:
+    recipe = load_recipe(recipe_path("disco-minilm-l3"))
+    read = " ".join(texts.path for texts in recipe.distil.texts)
+    assert "acl_abstracts" not in read
+    assert recipe.finetune is not None
+    unclear = {"mrpc", "rte", "mpe", "joci", "add_one_rte", "commitment_bank"}
+    for pairs in recipe.finetune.pairs:
+        assert pairs.sources
+        assert not unclear & set(pairs.sources)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("distil.queue_size=65536", 65536),
+        ("distil.queue_size = 1_000", 1000),
+        ("name=other-student", "other-student"),
+        ("student.layers=[1, 3]", (1, 3)),
+        ('teacher.name="a b"', "a b"),
+    ],
+)
+def test_an_override_changes_one_value(override: str, value: object) -> None:
+    path = recipe_path("disco-minilm-l3")
+    changed, plain = load_recipe(path, [override]).model_dump(), load_recipe(path).model_dump()
+    *parents, leaf = override.partition("=")[0].strip().split(".")
+    section = changed
+    for parent in parents:
+        section = section[parent]
+    assert section[leaf] == value
+    assert changed != plain
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("distil.queue_sise=1", r"distil\.queue_sise: Extra inputs are not permitted \(given: 1\)"),
+        ("distil.temperature=0", r"distil\.temperature: .*greater than 0 \(given: 0\)"),
+        ("distil.examples=many", r"distil\.examples: .*integer.*given: 'many'"),
+        ("distil", "expected a.b=value"),
+        ("name.first=x", "name is not a section"),
+        ("student.init=pretrained", "needs `model`"),
+        ("distil.texts=[]", r"distil\.texts: .*at least 1"),
+    ],
+)
+def test_a_bad_value_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(recipe_path("disco-minilm-l3"), [override])
+
+
+def test_a_run_needs_an_objective() -> None:
+    weights = ["distil.ckd_weight=0", "distil.cosine_weight=0"]
+    with pytest.raises(RecipeError, match="must be above 0"):
+        load_recipe(recipe_path("disco-minilm-l3"), weights)
+
+
+def test_a_missing_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(RecipeError, match="disco-minilm-l3"):
+        load_recipe(recipe_path("no-such-recipe"))
+
+
+def test_broken_toml_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("name = \n")
+    with pytest.raises(RecipeError, match="line 1"):
+        load_recipe(path)
+
+
+def test_a_recipe_survives_its_own_json(make_recipe: Callable[..., Recipe]) -> None:
+    recipe = make_recipe()
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe

@@ -1,0 +1,102 @@
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from train.builtin import docstring_pairs, docstring_texts
+from train.config import Pairs, Texts
+from train.data import Pair, read_pairs, read_texts
+from train.errors import DataError
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(zstandard.compress(content) if path.suffix == ".zst" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.zst"])
+def test_lines_are_texts(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, "one é\r\n\n  two  \nthree\x85still three".encode())
+    assert list(read_texts(Texts(path=name), tmp_path)) == ["one é", "two", "three\x85still three"]
+
+
+def test_json_lines_give_the_chosen_field(tmp_path: Path) -> None:
+    rows = [{"title": f"t{i}", "text": f"x{i}"} for i in range(3)]
+    write(tmp_path / "a.jsonl.zst", "\n".join(map(json.dumps, rows)).encode())
+    assert list(read_texts(Texts(path="a.jsonl.zst", field="title"), tmp_path)) == ["t0", "t1", "t2"]
+
+
+def test_the_limit_is_kept(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", b"1\n2\n3\n")
+    assert list(read_texts(Texts(path="a.txt", limit=2), tmp_path)) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.txt", b"fine\n\xff\xfe\n", "not UTF-8"),
+        ("a.txt", b"\n\n", "nothing to train on"),
+        ("a.jsonl", b'{"text": "x"}\n{"other": "x"}\n', "line 2: no JSON object with a field 'text'"),
+        ("a.jsonl", b"[1]\n", "line 1: no JSON object"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1: field 'text' is not text"),
+    ],
+)
+def test_bad_text_files_are_named(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(DataError, match=complaint) as caught:
+        list(read_texts(Texts(path=name), tmp_path))
+    assert str(path.name) in str(caught.value)
+
+
+def test_damaged_compression_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt.zst", b"a line\n" * 1000)
+    path.write_bytes(b"garbage" + path.read_bytes())
+    with pytest.raises(DataError, match="damaged zstd"):
+        list(read_texts(Texts(path="a.txt.zst"), tmp_path))
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"under the data folder {tmp_path}"):
+        list(read_texts(Texts(path="no.txt"), tmp_path))
+    with pytest.raises(DataError, match="DISCO_DATA is not set"):
+        list(read_texts(Texts(path="no.txt"), None))
+
+
+def test_pairs_take_their_columns_by_name_and_filter_by_source(tmp_path: Path) -> None:
+    write(tmp_path / "p.tsv", b'source\tanchor\tpositive\tnegative\ns1\ta "1\tb\tc\ns2\td\te\tf\n')
+    assert list(read_pairs(Pairs(path="p.tsv"), tmp_path)) == [Pair('a "1', "b", "c"), Pair("d", "e", "f")]
+    assert list(read_pairs(Pairs(path="p.tsv", sources=("s2",)), tmp_path)) == [Pair("d", "e", "f")]
+
+
+def test_pairs_without_a_negative_and_without_a_header(tmp_path: Path) -> None:
+    write(tmp_path / "p.tsv.zst", b"q1\ta1\nq2\ta2\n")
+    source = Pairs(path="p.tsv.zst", columns=("anchor", "positive"), header=False)
+    assert list(read_pairs(source, tmp_path)) == [Pair("q1", "a1"), Pair("q2", "a2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"anchor\tpositive\nx\ty\n", "no column 'negative'"),
+        (b"anchor\tpositive\tnegative\nx\ty\n", "line 2: 2 columns, expected 3"),
+        (b"anchor\tpositive\tnegative\n", "nothing to train on"),
+    ],
+)
+def test_bad_pair_files_are_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    write(tmp_path / "p.tsv", content)
+    with pytest.raises(DataError, match=complaint):
+        list(read_pairs(Pairs(path="p.tsv"), tmp_path))
+
+
+def test_docstrings_make_a_corpus_of_prose() -> None:
+    texts = list(islice(docstring_texts(), 300))
+    assert len(set(texts)) == 300
+    assert all(5 <= len(text.split()) <= 64 and text[0].isupper() and "`" not in text for text in texts)
+
+
+def test_docstrings_make_weak_pairs() -> None:
+    pairs = list(islice(docstring_pairs(), 30))
+    assert len({summary for summary, _ in pairs}) == 30
+    assert all(summary != body for summary, body in pairs)

@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from train.batches import Rows
+from train.config import Recipe, Student
+from train.errors import DivergedError, ResumeError
+from train.loop import Objective, StageRun, learning_rate, run_stage
+from train.progress import Progress
+from train.student import make_student
+
+
+class Drift(Objective):
+    """Pulls all weights towards zero; can be told to explode or to die at a step."""
+
+    def __init__(self, student: SentenceTransformer, *, explode_at: int = -1, die_at: int = -1) -> None:
+        super().__init__()
+        self.student = student
+        self.lengths = np.full(64, 5)
+        self.steps: list[list[int]] = []
+        self._explode_at, self._die_at = explode_at, die_at
+
+    def loss(self, rows: Rows) -> Tensor:
+        self.steps.append(rows.tolist())
+        if len(self.steps) == self._die_at:
+            raise KeyboardInterrupt
+        noise = torch.rand(())  # a resumed run must draw the same numbers
+        total = sum((weights.square().sum() for weights in self.student.parameters()), start=noise * 0)
+        return total * (1 + noise) * (float("nan") if len(self.steps) == self._explode_at else 1)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> Callable[..., StageRun]:
+    def make(score: Callable[[SentenceTransformer], float] | None = None, **changes: object) -> StageRun:
+        schedule = make_recipe().distil.model_copy(update={"examples": 128, "batch_size": 8} | changes)
+        return StageRun("distil", schedule, 0, False, score or weight_norm, tmp_path / "state.pt")
+
+    return make
+
+
+@pytest.fixture
+def student(tiny_teacher: Path, tmp_path: Path) -> Callable[[], SentenceTransformer]:
+    return lambda: make_student(Student(layers=(0,)), tiny_teacher, tmp_path)
+
+
+def weight_norm(student: SentenceTransformer) -> float:
+    return -sum(float(weights.detach().square().sum()) for weights in student.parameters())
+
+
+def weights(student: SentenceTransformer) -> list[Tensor]:
+    return [tensor.clone() for tensor in student.state_dict().values()]
+
+
+def test_the_rate_rises_then_falls_to_zero(make_run: Callable[..., StageRun]) -> None:
+    for decay in ("cosine", "linear"):
+        schedule = make_run(decay=decay, warmup=0.1, learning_rate=1.0).schedule
+        rates = [learning_rate(schedule, done / 100) for done in range(101)]
+        assert rates[0] == 0
+        assert rates[-1] == pytest.approx(0, abs=1e-9)
+        assert max(rates) == rates[10] == pytest.approx(1.0)
+        assert rates[:11] == sorted(rates[:11])
+        assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert learning_rate(make_run(warmup=0.0, learning_rate=1.0).schedule, 0.0) == pytest.approx(1.0)
+
+
+def test_training_lowers_the_loss_and_records_its_history(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun]
+) -> None:
+    history = run_stage(Drift(student()), make_run(evaluations=4), Progress())
+    assert [entry["examples"] for entry in history] == [0, 32, 64, 96, 128]
+    scores = [entry["score"] for entry in history]
+    assert scores == sorted(scores)
+    assert history[1]["loss"] > history[-1]["loss"]
+
+
+def test_the_best_weights_are_kept_not_the_last(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun]
+) -> None:
+    seen: list[list[Tensor]] = []
+    scores = iter([0.1, 0.5, 0.9, 0.3, 0.2])
+
+    def score(scored: SentenceTransformer) -> float:
+        seen.append(weights(scored))
+        return next(scores)
+
+    trained = student()
+    run_stage(Drift(trained), make_run(score, evaluations=4), Progress())
+    assert all(torch.equal(left, right) for left, right in zip(weights(trained), seen[2], strict=True))
+    assert not all(torch.equal(left, right) for left, right in zip(weights(trained), seen[4], strict=True))
+
+
+@pytest.mark.parametrize("die_at", [2, 7, 16])
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], tmp_path: Path, die_at: int
+) -> None:
+    undisturbed = student()
+    whole = Drift(undisturbed)
+    expected = run_stage(whole, make_run(evaluations=4), Progress())
+    (tmp_path / "state.pt").unlink()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(Drift(student(), die_at=die_at), make_run(evaluations=4), Progress())
+    torch.manual_seed(99)  # another process would have another random state
+    resumed = student()
+    rest = Drift(resumed)
+    history = run_stage(rest, make_run(evaluations=4), Progress())
+
+    assert all(torch.equal(left, right) for left, right in zip(weights(resumed), weights(undisturbed), strict=True))
+    assert whole.steps[-len(rest.steps) :] == rest.steps
+    assert [entry["score"] for entry in history] == [entry["score"] for entry in expected]
+
+
+def test_a_finished_stage_is_not_run_again(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun]
+) -> None:
+    run_stage(Drift(student()), make_run(), Progress())
+    again = Drift(student())
+    run_stage(again, make_run(), Progress())
+    assert again.steps == []
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], tmp_path: Path
+) -> None:
+    with pytest.raises(DivergedError, match=r"loss is nan.*distil\.learning_rate"):
+        run_stage(Drift(student(), explode_at=10), make_run(evaluations=4), Progress())
+    before = (tmp_path / "state.pt").read_bytes()
+    resumed = Drift(student())
+    run_stage(resumed, make_run(evaluations=4), Progress())
+    assert len(resumed.steps) == 8
+    assert before != (tmp_path / "state.pt").read_bytes()
+
+
+def test_a_damaged_checkpoint_is_named(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], tmp_path: Path
+) -> None:
+    (tmp_path / "state.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ResumeError, match=r"state\.pt cannot be read"):
+        run_stage(Drift(student()), make_run(), Progress())

@@ -1,0 +1,109 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from tests.train.conftest import sentences
+from train.config import Recipe
+from train.errors import ResumeError
+from train.stages import train
+
+TEXTS = sentences(20, seed=9)
+
+
+def encode(folder: Path) -> np.ndarray:
+    vectors: np.ndarray = SentenceTransformer(str(folder)).encode(TEXTS)
+    return vectors
+
+
+def test_a_run_makes_a_student_that_is_closer_to_its_teacher(
+    make_recipe: Callable[..., Recipe], tiny_teacher: Path, tmp_path: Path
+) -> None:
+    fresh = {"init": "random", "hidden_layers": 1, "hidden_size": 32, "attention_heads": 4}
+    train(make_recipe(student=fresh), tmp_path / "student", data=None, resume=False)
+    record = json.loads((tmp_path / "student" / "training.json").read_text())
+    scores = {stage: [e["score"] for e in record["history"] if e["stage"] == stage] for stage in ("distil", "finetune")}
+    assert max(scores["distil"]) > scores["distil"][0] + 10
+    assert len(scores["finetune"]) == 3
+    assert record["recipe"]["distil"]["queue_size"] == 64
+    assert record["selection"] == "agreement with the teacher"
+    assert encode(tmp_path / "student").shape == (20, 32)
+    assert not (tmp_path / "student.run").exists()
+    card = (tmp_path / "student" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: sentence-transformers")
+
+
+def test_dimensions_may_differ(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
+    train(
+        make_recipe(
+            student=small, finetune={"distil_weight": 1.0}, distil={"learn_temperature": True, "mse_weight": 1}
+        ),
+        tmp_path / "student",
+        data=None,
+        resume=False,
+    )
+    assert encode(tmp_path / "student").shape == (20, 16)
+
+
+def test_nothing_is_overwritten_and_no_run_is_mixed_up(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    out = tmp_path / "student"
+    (tmp_path / "student.run").mkdir()
+    with pytest.raises(ResumeError, match="continue it with --resume"):
+        train(make_recipe(), out, data=None, resume=False)
+    (tmp_path / "student.run" / "recipe.json").write_text("{}")
+    with pytest.raises(ResumeError, match="begun with another recipe"):
+        train(make_recipe(), out, data=None, resume=True)
+    out.mkdir()
+    with pytest.raises(ResumeError, match="exists already"):
+        train(make_recipe(), out, data=None, resume=False)
+
+
+def test_a_killed_run_resumes_to_the_same_student(
+    make_recipe: Callable[..., Recipe], tmp_path: Path, cache: Path
+) -> None:
+    recipe = make_recipe(distil={"examples": 4000, "evaluations": 40})
+    recipe_file = tmp_path / "recipe.toml"
+    recipe_file.write_text(_toml(recipe.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "train", str(recipe_file), "--out"]
+    environment = os.environ | {"DISCO_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment)
+    checkpoint = tmp_path / "killed.run" / "distil.pt"
+    _wait(lambda: checkpoint.is_file() or killed.poll() is not None)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    assert not (tmp_path / "killed").exists()
+
+    subprocess.run([*command, str(tmp_path / "killed"), "--resume"], env=environment, check=True)
+    subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True)
+    assert np.array_equal(encode(tmp_path / "killed"), encode(tmp_path / "whole"))
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _toml(document: dict[str, Any]) -> str:
+    """Enough TOML for a recipe: JSON values are TOML values when tables are inline."""
+
+    def value(item: Any) -> str:
+        if isinstance(item, dict):
+            return "{" + ", ".join(f"{key} = {value(entry)}" for key, entry in item.items()) + "}"
+        if isinstance(item, list):
+            return "[" + ", ".join(map(value, item)) + "]"
+        return json.dumps(item)
+
+    return "\n".join(f"{key} = {value(item)}" for key, item in document.items())

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from bundle.arrays import Vectors
+from train import teacher
+from train.config import Teacher, Texts
+from train.errors import ModelError
+from train.locate import locate_model
+from train.teacher import TeacherEncoder
+
+
+class Counting(TeacherEncoder):
+    """Counts the texts that really went through the model; can be told to die."""
+
+    encoded = 0
+    dies_after: int | None = None
+
+    def encode(self, texts: list[str]) -> Vectors:
+        if self.dies_after is not None and self.encoded >= self.dies_after:
+            raise KeyboardInterrupt
+        self.encoded += len(texts)
+        return super().encode(texts)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher, "_CHUNK", 50)
+
+
+def open_teacher(folder: Path, prompt: str = "") -> Counting:
+    return Counting(Teacher(model=str(folder), prompt=prompt), bf16=False)
+
+
+def vectors(encoder: TeacherEncoder, texts_file: Path, rows: int = 240) -> Vectors:
+    found = encoder.source_vectors(Texts(path=str(texts_file)), None, rows=rows, advance=lambda _: None)
+    return found.astype(np.float32)
+
+
+def test_cached_vectors_are_the_teachers(tiny_teacher: Path, texts_file: Path) -> None:
+    expected = SentenceTransformer(str(tiny_teacher)).encode(texts_file.read_text().splitlines())
+    assert np.allclose(vectors(open_teacher(tiny_teacher), texts_file), expected, atol=1e-3)
+
+
+def test_a_second_run_encodes_nothing_and_a_larger_one_only_the_rest(tiny_teacher: Path, texts_file: Path) -> None:
+    first, second, third = (open_teacher(tiny_teacher) for _ in range(3))
+    part = vectors(first, texts_file, rows=100)
+    assert np.array_equal(vectors(second, texts_file, rows=100), part)
+    assert np.array_equal(vectors(third, texts_file)[:100], part)
+    assert (first.encoded, second.encoded, third.encoded) == (100, 0, 140)
+
+
+def test_an_interruption_loses_one_chunk_at_most(tiny_teacher: Path, texts_file: Path) -> None:
+    whole = vectors(open_teacher(tiny_teacher, prompt=""), texts_file)
+    interrupted, resumed = (open_teacher(tiny_teacher, prompt="the ") for _ in range(2))
+    interrupted.dies_after = 150
+    with pytest.raises(KeyboardInterrupt):
+        vectors(interrupted, texts_file)
+    prompted = vectors(resumed, texts_file)
+    assert resumed.encoded == 90
+    assert prompted.shape == whole.shape
+    assert not np.allclose(prompted, whole, atol=1e-3)
+
+
+def test_a_torn_write_is_written_again(tiny_teacher: Path, texts_file: Path, cache: Path) -> None:
+    expected = vectors(open_teacher(tiny_teacher), texts_file)
+    folder = next(cache.glob("teacher-*"))
+    (folder / "rows.txt").write_text("100")
+    with (folder / "vectors.f16").open("r+b") as file:
+        file.truncate(100 * 32 * 2 + 7)
+    assert np.array_equal(vectors(open_teacher(tiny_teacher), texts_file), expected)
+
+
+def test_another_teacher_is_refused(tiny_teacher: Path) -> None:
+    with pytest.raises(ModelError, match="the recipe wants 00"):
+        TeacherEncoder(Teacher(model=str(tiny_teacher), sha256="00"), bf16=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("package:no_such_package/model", "not installed"),
+        ("package:numpy/no_such_folder", "has no folder"),
+        ("not a model name", "neither a folder here nor a model"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_named(name: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=complaint):
+        locate_model(name)
