@@ -5,10 +5,10 @@ Owns prompts, truncation and special tokens; knows neither graphs nor vectors.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from bundle.arrays import Ids
 from bundle.errors import EmptyInputError, InvalidTextError, InvalidTokensError, TextTooLongError, UnknownPromptError
@@ -19,6 +19,16 @@ Direction = Literal["left", "right"]
 # No tokenizer needs more: a longer text is cut before it is tokenised, so that a huge body costs bounded time
 # (the same bound as Text Embeddings Inference).
 MAX_CHARACTERS_PER_TOKEN = 250
+
+
+class Token(NamedTuple):
+    """One token of a text; `start` and `stop` are character positions, None for a special token."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
 
 
 class TextEncoder:
@@ -82,6 +92,24 @@ class TextEncoder:
         encodings = self._tokenizer.encode_batch_fast(prepared, add_special_tokens=True)
         return [self._fit(np.array(e.ids, dtype=np.int32), truncate=truncate, direction=direction) for e in encodings]
 
+    def tokens(
+        self, texts: Sequence[str], *, add_special_tokens: bool = True, prompt_name: str | None = None
+    ) -> list[list[Token]]:
+        """Show how each text is read; positions count from the start of the prompt. Nothing is truncated.
+
+        Raises:
+            EmptyInputError: no texts, or an empty one.
+            InvalidTextError: a text holds a lone surrogate.
+            TextTooLongError: a text is longer than any that `encode` would read whole.
+            UnknownPromptError: no such prompt in the bundle.
+        """
+        if not texts:
+            raise EmptyInputError("`inputs` cannot be empty")
+        prompt = self._prompt(prompt_name)
+        prepared = [self._prepare(text, prompt, truncate=False, direction="right") for text in texts]
+        encodings = self._tokenizer.encode_batch(prepared, add_special_tokens=add_special_tokens)
+        return [_tokens(text, encoding) for text, encoding in zip(prepared, encodings, strict=True)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids back into text without special tokens.
 
@@ -127,6 +155,14 @@ class TextEncoder:
         end = len(ids) - self._suffix
         cut = slice(end - excess, end) if direction == "right" else slice(self._prefix, self._prefix + excess)
         return np.delete(ids, cut)
+
+
+def _tokens(text: str, encoding: Encoding) -> list[Token]:
+    columns = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+    return [
+        Token(index, name, True, None, None) if special else Token(index, text[start:stop], False, start, stop)
+        for index, name, special, (start, stop) in columns
+    ]
 
 
 def _special_token_counts(tokenizer: Tokenizer) -> tuple[int, int]:

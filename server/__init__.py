@@ -1,1 +1,1 @@
-"""Bundle → HTTP: dynamic batching, TEI- and OpenAI-compatible routes, metrics. Imports `bundle` only; never loads torch."""
+"""Bundle → HTTP: dynamic batching, TEI- and OpenAI-compatible routes, metrics. Never loads torch."""

@@ -1,0 +1,62 @@
+"""Puts the application together: routes, errors, telemetry, OpenAPI and the lifetime of what they use."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+
+from server import docs
+from server.bodies import StrictJson
+from server.metrics import Metrics
+from server.problems import PROBLEMS, answer_native
+from server.routes import HANDLERS
+from server.runtime import running
+from server.settings import ServerSettings
+from server.telemetry import UNKNOWN_ROUTE, Telemetry
+
+
+def create_app(settings: ServerSettings) -> Litestar:
+    """Make the application; its lifespan opens the bundle and starts the workers.
+
+    `app.state.runtime` is there while it runs, `app.state.metrics` always.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with running(settings, metrics) as runtime:
+            app.state.runtime = runtime
+            yield
+
+    app = Litestar(
+        route_handlers=[*HANDLERS, *docs.HANDLERS],
+        dto=StrictJson,
+        return_dto=None,
+        exception_handlers={Exception: answer_native},
+        request_max_body_size=settings.payload_limit,
+        lifespan=[lifespan],
+        state=State({"metrics": metrics}),
+        openapi_config=OpenAPIConfig(
+            title="disco",
+            version="1",
+            description="Embeddings of texts, compatible with Text Embeddings Inference and OpenAI.",
+            render_plugins=[],
+        ),
+        # Litestar would configure the process's loggers; that is the program's business.
+        logging_config=None,
+    )
+    metrics.declare(
+        routes={path: _statuses(handler) for handler in HANDLERS for path in sorted(handler.paths)}
+        | {UNKNOWN_ROUTE: [404, 405]},
+        error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
+    )
+    # Not a Litestar middleware: those do not see requests for unknown paths.
+    app.asgi_handler = Telemetry(app.asgi_handler, metrics)
+    return app
+
+
+def _statuses(handler: HTTPRouteHandler) -> list[int]:
+    return [handler.status_code, *(handler.responses or {})]

@@ -1,0 +1,99 @@
+"""Bytes → request structs, vectors → bytes. Knows formats, not what is in them."""
+
+import base64
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+from litestar import Response
+from litestar.dto import AbstractDTO
+from litestar.openapi.spec import Reference, Schema
+from litestar.typing import FieldDefinition
+
+from bundle.arrays import Vectors
+from server.errors import InvalidRequestError, MalformedBodyError, UnsupportedMediaTypeError
+
+T = TypeVar("T")
+
+# A `\ud8xx` escape that no `\udcxx` follows, or one of the latter that no former precedes.
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+class StrictJson(AbstractDTO[T]):
+    """Litestar's `data`, decoded from the bytes straight into the handler's struct, with strict types.
+
+    Litestar's own way builds dictionaries first and turns "1" into 1.
+    """
+
+    def decode_bytes(self, value: bytes) -> Any:
+        """Decode a body.
+
+        Raises:
+            UnsupportedMediaTypeError: the content type is not JSON.
+            MalformedBodyError: not JSON.
+            InvalidRequestError: JSON, but not what the route takes.
+        """
+        content_type = self.asgi_connection.headers.get("content-type", "application/json")
+        if "json" not in content_type.lower():
+            raise UnsupportedMediaTypeError(f"content type is {content_type[:64]!r}, send application/json")
+        field = self.asgi_connection.route_handler.parsed_data_field
+        return decode(value, field.annotation)
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """Litestar would generate a transfer model here; the struct itself is decoded."""
+
+    @classmethod
+    def create_openapi_schema(
+        cls,
+        field_definition: FieldDefinition,
+        handler_id: str,  # noqa: ARG003  part of the overridden signature
+        schema_creator: Any,
+    ) -> Reference | Schema:
+        """Document the struct as it is."""
+        schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
+        return schema
+
+
+class JsonResponse(Response[Any]):
+    """A JSON answer that may hold float32 arrays; each number is written as shortly as it can be read back exactly."""
+
+    def render(self, content: Any, media_type: str, enc_hook: Callable[[Any], Any] | None = None) -> bytes:  # noqa: ARG002
+        """Serialise `content`."""
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def decode(body: bytes, model: type) -> Any:
+    """Decode a JSON body; see `StrictJson.decode_bytes` for what is raised."""
+    try:
+        return _decoder(model).decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(_capped(error)) from None  # the cause might quote the body
+    except RecursionError:
+        raise InvalidRequestError("the JSON is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise MalformedBodyError(f"the body is not UTF-8: invalid byte at position {error.start}") from None
+    except msgspec.DecodeError as error:
+        if _LONE_SURROGATE.search(body):
+            raise InvalidRequestError("a string is not valid Unicode: it holds a lone surrogate escape") from None
+        raise MalformedBodyError(f"the body is not valid JSON: {_capped(error)}") from None
+
+
+def base64_rows(vectors: Vectors) -> list[str]:
+    """Each row's little-endian float32 bytes in base64."""
+    return [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False)]
+
+
+@cache
+def _decoder(model: type) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(model)
+
+
+def _capped(error: Exception) -> str:
+    return str(error)[:300]

@@ -1,0 +1,226 @@
+"""Worker threads around encoders: take a batch, embed it, hand the vectors back to the event loop.
+
+Knows neither HTTP nor how batches are chosen. A failing batch fails only its own texts. A worker whose encoder is
+broken fails what it holds, makes `healthy` false and opens a new encoder, waiting longer after each failure.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+import numpy as np
+
+from bundle.arrays import Ids, Vectors, flatten
+from bundle.errors import DiscoError
+from bundle.runtime import Encoder
+from server.batching import Batch, BatchQueue, fail_items
+from server.errors import BackendError, RequestTimeoutError, UnhealthyError
+from server.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 10.0
+# No batch takes this long: a worker that is still at one has hung, and only a new process helps.
+STALLED_AFTER = 30.0
+STOP_PATIENCE = 5.0
+
+
+class Engine:
+    """Some workers that serve one queue."""
+
+    def __init__(
+        self,
+        open_encoder: Callable[[], Encoder],
+        queue: BatchQueue,
+        metrics: Metrics,
+        *,
+        workers: int,
+        probe: Ids,
+        first_backoff: float = FIRST_BACKOFF,
+    ) -> None:
+        """`probe` is a short text's ids: embedding it warms an encoder up, and tells whether it still works."""
+        self._queue = queue
+        self._workers = [
+            _Worker(open_encoder, queue, metrics, number=number, probe=probe, first_backoff=first_backoff)
+            for number in range(workers)
+        ]
+
+    async def start(self) -> None:
+        """Open and warm up an encoder per worker, all at once.
+
+        Raises:
+            DiscoError: an encoder cannot be opened; no worker is left running.
+        """
+        loop = asyncio.get_running_loop()
+        opened = [asyncio.wrap_future(worker.launch(loop)) for worker in self._workers]
+        results = await asyncio.gather(*opened, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            await self.stop()
+            raise failures[0]
+
+    async def stop(self) -> None:
+        """Let every worker finish its batch, then end it. What still waits in the queue fails."""
+        fail_items(self._queue.close(), UnhealthyError("the server is shutting down"))
+        for worker in self._workers:
+            worker.closing.set()
+        running = [worker for worker in self._workers if worker.is_alive()]
+        await asyncio.gather(*(asyncio.to_thread(worker.join, STOP_PATIENCE) for worker in running))
+
+    @property
+    def description(self) -> str:
+        """The encoder in a few words."""
+        return self._workers[0].description
+
+    @property
+    def alive(self) -> int:
+        """How many workers can take work."""
+        return sum(worker.alive for worker in self._workers)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every worker can take work and none has hung."""
+        return all(worker.alive and not worker.stalled for worker in self._workers)
+
+
+class _Worker(threading.Thread):
+    """One thread with one encoder, replaced when it breaks."""
+
+    def __init__(
+        self,
+        open_encoder: Callable[[], Encoder],
+        queue: BatchQueue,
+        metrics: Metrics,
+        *,
+        number: int,
+        probe: Ids,
+        first_backoff: float,
+    ) -> None:
+        # A daemon, so that a hung batch cannot keep a process alive whose drain time is over.
+        super().__init__(name=f"engine-{number}", daemon=True)
+        self._open_encoder = open_encoder
+        self._queue = queue
+        self._metrics = metrics
+        self._probe = flatten([probe])
+        self._first_backoff = self._backoff = first_backoff
+        self._loop: asyncio.AbstractEventLoop
+        self._opened: Future[None] = Future()
+        self._batch: Batch | None = None
+        self._batch_since = 0.0
+        self.alive = False
+        self.closing = threading.Event()
+        self.description = ""
+
+    def launch(self, loop: asyncio.AbstractEventLoop) -> Future[None]:
+        """Start the thread; the future tells when its first encoder is ready, or why it cannot be."""
+        self._loop = loop
+        self.start()
+        return self._opened
+
+    @property
+    def stalled(self) -> bool:
+        return self._batch is not None and time.monotonic() - self._batch_since > STALLED_AFTER
+
+    def run(self) -> None:
+        try:
+            encoder: Encoder | None = self._open()
+        except BaseException as error:  # noqa: BLE001  handed to whoever starts the engine
+            self._opened.set_exception(error)
+            return
+        while encoder is not None:
+            encoder = self._reopen() if self._serve_until_broken(encoder) else None
+
+    def _open(self) -> Encoder:
+        encoder = self._open_encoder()
+        encoder.encode(*self._probe)
+        self.description = encoder.description
+        return encoder
+
+    def _serve_until_broken(self, encoder: Encoder) -> bool:
+        """Take batches until the queue closes (False) or the encoder no longer works (True)."""
+        self._queue.worker_up()
+        self.alive = True
+        if not self._opened.done():
+            self._opened.set_result(None)
+        try:
+            while (batch := self._queue.take(encoder.cost)) is not None:
+                self._batch_since = time.monotonic()
+                self._batch = batch
+                self._embed(encoder, batch)
+                self._batch = None
+        except BaseException:  # the process boundary: whatever it was, requests get an answer and service returns
+            logger.exception("%s has died and will be restarted", self.name)
+            return True
+        else:
+            return False
+        finally:
+            self.alive = False
+            stranded = self._queue.worker_down()
+            self._post(fail_items, stranded, UnhealthyError("the last engine worker has died; try again later"))
+            if self._batch is not None:
+                self._fail(self._batch, UnhealthyError("the engine worker died while embedding this; try again"))
+
+    def _reopen(self) -> Encoder | None:
+        """A working encoder again, however often it takes; None when the engine stops meanwhile."""
+        while not self.closing.wait(self._backoff):
+            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+            try:
+                encoder = self._open()
+            except Exception:
+                logger.exception("%s cannot be restarted; next try in %.1f s", self.name, self._backoff)
+            else:
+                self._metrics.restarts.inc()
+                return encoder
+        return None
+
+    def _embed(self, encoder: Encoder, batch: Batch) -> None:
+        if batch.expired:
+            self._metrics.dropped.labels("expired").inc(len(batch.expired))
+            self._post(fail_items, batch.expired, RequestTimeoutError("the deadline passed while the text was queued"))
+        if not batch.items:
+            return
+        started = time.monotonic()
+        try:
+            vectors = encoder.encode(*flatten([item.ids for item in batch.items]))
+            _check(vectors, texts=len(batch.items), dimension=encoder.dimension)
+        except Exception:
+            logger.exception("%s: a batch of %d texts, %d tokens failed", self.name, len(batch.items), batch.tokens)
+            self._fail(batch, BackendError("Backend error: the model failed on this batch; the server's log says why"))
+            encoder.encode(*self._probe)  # was it the batch or the encoder?
+            return
+        seconds = time.monotonic() - started
+        self._backoff = self._first_backoff
+        self._settle(batch, seconds)
+        self._post(_deliver, batch, vectors, started, seconds)
+        self._metrics.batch_done(batch)
+
+    def _fail(self, batch: Batch, error: DiscoError) -> None:
+        self._settle(batch, None)
+        self._post(fail_items, batch.items, error)
+
+    def _settle(self, batch: Batch, seconds: float | None) -> None:
+        self._queue.finish(batch, seconds)
+        self._batch = None
+
+    def _post(self, deliver: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+            self._loop.call_soon_threadsafe(deliver, *arguments)
+
+
+def _check(vectors: Vectors, *, texts: int, dimension: int) -> None:
+    if vectors.shape != (texts, dimension):
+        raise ValueError(f"the encoder returned {vectors.shape}, expected {(texts, dimension)}")
+    if not np.isfinite(vectors).all():
+        raise ValueError("the encoder returned values that are not finite")
+
+
+def _deliver(batch: Batch, vectors: Vectors, started: float, seconds: float) -> None:
+    for item, vector in zip(batch.items, vectors, strict=True):
+        queued = max(started - item.arrived, 0.0)
+        for job, rows in item.waiters.items():
+            job.resolve(rows, vector, queue_seconds=queued, inference_seconds=seconds)

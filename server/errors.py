@@ -1,0 +1,44 @@
+"""What can go wrong while serving. Owns the names; `server.problems` says what a client is told.
+
+Messages tell the offending value and the fix, and never contain a user's text.
+"""
+
+from bundle.errors import DiscoError
+
+
+class MalformedBodyError(DiscoError):
+    """The body is not JSON."""
+
+
+class InvalidRequestError(DiscoError):
+    """The body is JSON, but a field is missing, mistyped or out of range."""
+
+
+class UnsupportedMediaTypeError(DiscoError):
+    """The body claims to be something other than JSON."""
+
+
+class OverloadedError(DiscoError):
+    """The queue has no room for the request; nothing of it was accepted."""
+
+    def __init__(self, message: str, *, reason: str, retry_after: int) -> None:
+        """`reason` is the limit that was hit (`items` or `tokens`), `retry_after` whole seconds ≥ 1."""
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class BackendError(DiscoError):
+    """The model failed on this batch; other batches are not affected."""
+
+
+class UnhealthyError(DiscoError):
+    """No engine worker is able to do the work."""
+
+
+class RequestTimeoutError(DiscoError):
+    """The work was not done before the request's deadline."""
+
+
+class ClientGoneError(DiscoError):
+    """The client has closed the connection: nobody will read the answer."""

@@ -1,0 +1,119 @@
+"""The one table from an error to what a client is told: status, type and body.
+
+Native routes answer in the shape of Text Embeddings Inference, OpenAI's route in OpenAI's. Neither an answer nor a
+log line made here contains a user's text.
+"""
+
+import logging
+import traceback
+from typing import Any, NamedTuple
+
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    InternalServerException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+from bundle.errors import DiscoError, EmptyInputError, InputError
+from server.errors import (
+    BackendError,
+    ClientGoneError,
+    InvalidRequestError,
+    MalformedBodyError,
+    OverloadedError,
+    RequestTimeoutError,
+    UnhealthyError,
+    UnsupportedMediaTypeError,
+)
+from server.schemas import ErrorBody, OpenAIError, OpenAIErrorBody
+
+logger = logging.getLogger(__name__)
+
+
+class Problem(NamedTuple):
+    """How an error is told to a client."""
+
+    status: int
+    error_type: str
+    openai_type: str
+
+
+PROBLEMS: dict[type[Exception], Problem] = {
+    EmptyInputError: Problem(400, "Empty", "invalid_request_error"),
+    MalformedBodyError: Problem(400, "Validation", "invalid_request_error"),
+    ValidationException: Problem(400, "Validation", "invalid_request_error"),  # Litestar's answer to a missing body
+    NotFoundException: Problem(404, "NotFound", "invalid_request_error"),
+    MethodNotAllowedException: Problem(405, "MethodNotAllowed", "invalid_request_error"),
+    RequestEntityTooLarge: Problem(413, "PayloadTooLarge", "invalid_request_error"),
+    UnsupportedMediaTypeError: Problem(415, "Validation", "invalid_request_error"),
+    InputError: Problem(422, "Validation", "invalid_request_error"),
+    InvalidRequestError: Problem(422, "Validation", "invalid_request_error"),
+    BackendError: Problem(424, "Backend", "server_error"),
+    OverloadedError: Problem(429, "Overloaded", "rate_limit_error"),
+    ClientGoneError: Problem(499, "ClientGone", "invalid_request_error"),
+    InternalServerException: Problem(
+        499, "ClientGone", "invalid_request_error"
+    ),  # Litestar: gone before the body's end
+    UnhealthyError: Problem(503, "Unhealthy", "server_error"),
+    RequestTimeoutError: Problem(504, "Timeout", "server_error"),
+    Exception: Problem(500, "Internal", "server_error"),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """Look `error` up in the table, nearest base class first."""
+    problem = next(PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
+    if isinstance(error, HTTPException) and problem.status == 500 and error.status_code < 500:
+        return Problem(error.status_code, "Validation", "invalid_request_error")
+    return problem
+
+
+def answer_native(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    """Litestar's exception handler for native routes."""
+    problem = _record(request, error)
+    body = ErrorBody(error=_message(error), error_type=problem.error_type)
+    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+
+
+def answer_openai(request: Request[Any, Any, Any], error: Exception) -> Response[OpenAIErrorBody]:
+    """Litestar's exception handler for OpenAI's route."""
+    problem = _record(request, error)
+    detail = OpenAIError(message=_message(error), type=problem.openai_type, param=None, code=problem.error_type.lower())
+    body = OpenAIErrorBody(error=detail)
+    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+
+
+def _record(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    problem = problem_of(error)
+    request.app.state.metrics.errors.labels(problem.error_type).inc()
+    if problem.error_type == "Internal":
+        # Without the message: whatever broke may have put a user's text into it.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s while answering %s\n%s", type(error).__name__, request.scope.get("path_template"), frames)
+    return problem
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, RequestEntityTooLarge):
+        return "the body is larger than this server's payload limit; send fewer texts at once"
+    if isinstance(error, ValidationException):
+        return "the body is empty; send a JSON object"
+    if isinstance(error, NotFoundException | MethodNotAllowedException):
+        return f"{error.detail}; /docs lists the routes"
+    if isinstance(error, HTTPException):
+        return error.detail
+    if isinstance(error, DiscoError):
+        return str(error)
+    return "internal error; the server's log has the details"
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, OverloadedError):
+        return {"retry-after": str(error.retry_after)}
+    if isinstance(error, HTTPException) and error.headers:
+        return dict(error.headers)
+    return {}

@@ -1,0 +1,64 @@
+"""The process around the application: event loop, listening socket, signals and an orderly end."""
+
+import asyncio
+import signal
+from types import FrameType
+
+import uvicorn
+from litestar import Litestar
+
+from server.app import create_app
+from server.runtime import Runtime
+from server.settings import ServerSettings
+
+
+def run(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT, finish what was accepted, and return.
+
+    Raises:
+        DiscoError: the bundle cannot be served.
+        SystemExit: the address cannot be listened on; uvicorn has logged why.
+    """
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",  # `_serve` holds it, so that a bundle that cannot be served is an exception, not a log line
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(app, config, linger=settings.linger_seconds))
+
+
+async def _serve(app: Litestar, config: uvicorn.Config, *, linger: float) -> None:
+    async with app.lifespan():
+        await _DrainingServer(config, app.state.runtime, linger=linger).serve()
+
+
+class _DrainingServer(uvicorn.Server):
+    """Says "not ready" for a while before it stops listening, so that load balancers stop sending first."""
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, *, linger: float) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+        self._linger = linger
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  a signal handler's signature
+        # Unlike uvicorn's own, this does not raise the signal again afterwards: an orderly end is exit status 0.
+        if self.should_exit:
+            self.force_exit = True
+        if sig == signal.SIGINT:
+            self._linger = 0.0  # somebody at the keyboard is waiting
+        self._runtime.draining = True
+        self.should_exit = True
+
+    async def shutdown(self, sockets: object = None) -> None:  # noqa: ARG002  uvicorn's signature
+        await asyncio.sleep(self._linger)
+        await super().shutdown()

@@ -1,0 +1,177 @@
+"""The shape of every request and answer. OpenAPI is generated from these; they hold no behaviour.
+
+Field names and defaults are those of Text Embeddings Inference and OpenAI; unknown fields are ignored, as there.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+Inputs: TypeAlias = Annotated[
+    str | list[str | int | list[int]],
+    Meta(description="One text, one text as token ids, or a list of texts, each as a string or as token ids."),
+]
+Truncate: TypeAlias = Annotated[
+    bool | None, Meta(description="Cut texts that are too long; false refuses them; null: as the server is set up.")
+]
+Side: TypeAlias = Annotated[
+    Literal["left", "right", "Left", "Right"], Meta(description="The side that truncation cuts from.")
+]
+PromptName: TypeAlias = Annotated[
+    str | None, Meta(description="Which of the model's prompts to put before each text; null: its default.")
+]
+Dimensions: TypeAlias = Annotated[
+    int | None, Meta(description="Keep only this many leading components, then normalise; null: all.")
+]
+
+
+class EmbedRequest(Struct, frozen=True):
+    """Texts to embed."""
+
+    inputs: Inputs
+    truncate: Truncate = None
+    truncation_direction: Side = "right"
+    prompt_name: PromptName = None
+    normalize: Annotated[bool, Meta(description="Scale vectors to length 1; false: as the model gives them.")] = True
+    dimensions: Dimensions = None
+
+
+Embeddings: TypeAlias = list[list[float]]
+"""One vector per text, in order."""
+
+
+class SimilarityInputs(Struct, frozen=True):
+    """One text and those it is compared with."""
+
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityParameters(Struct, frozen=True):
+    """How the texts are read."""
+
+    truncate: Truncate = None
+    truncation_direction: Side = "right"
+    prompt_name: PromptName = None
+
+
+class SimilarityRequest(Struct, frozen=True):
+    """Texts to compare."""
+
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+Similarities: TypeAlias = list[float]
+"""The cosine of the source sentence with each sentence, in order."""
+
+
+class TokenizeRequest(Struct, frozen=True):
+    """Texts to tokenise."""
+
+    inputs: str | list[str]
+    add_special_tokens: bool = True
+    prompt_name: PromptName = None
+
+
+class TokenBody(Struct, frozen=True):
+    """One token; `start` and `stop` are character positions in the prompt and text, null for special tokens."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+class OpenAIRequest(Struct, frozen=True):
+    """What OpenAI's clients send."""
+
+    input: Inputs
+    model: Annotated[str | None, Meta(description="Accepted and ignored: this server has one model.")] = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Dimensions = None
+    user: Annotated[str | None, Meta(description="Accepted and ignored.")] = None
+
+
+class OpenAIEmbedding(Struct, frozen=True):
+    """One vector, as numbers or as base64 of little-endian float32."""
+
+    object: Literal["embedding"]
+    embedding: list[float] | str
+    index: int
+
+
+class Usage(Struct, frozen=True):
+    """How many tokens were embedded."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class OpenAIResponse(Struct, frozen=True):
+    """What OpenAI's clients expect."""
+
+    object: Literal["list"]
+    data: list[OpenAIEmbedding]
+    model: str
+    usage: Usage
+
+
+class PoolingInfo(Struct, frozen=True):
+    """How token vectors become one."""
+
+    pooling: str
+
+
+class ModelType(Struct, frozen=True):
+    """What kind of model is served."""
+
+    embedding: PoolingInfo
+
+
+class Info(Struct, frozen=True):
+    """What is served and within which limits. The last five fields are this server's own."""
+
+    model_id: str
+    model_sha: str | None
+    model_dtype: str
+    served_model_name: str
+    model_type: ModelType
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int
+    version: str
+    sha: str | None
+    docker_label: str | None
+    bundle_version: str
+    engine: str
+    dimension: int
+    prompts: list[str]
+    workers: int
+
+
+class ErrorBody(Struct, frozen=True):
+    """What native routes answer when something is wrong."""
+
+    error: str
+    error_type: str
+
+
+class OpenAIError(Struct, frozen=True):
+    """OpenAI's description of an error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIErrorBody(Struct, frozen=True):
+    """What OpenAI's route answers when something is wrong."""
+
+    error: OpenAIError

@@ -1,0 +1,214 @@
+"""What every embedding route shares: check → admit → tokenise → queue → wait → post-process.
+
+Owns the deadline and what happens when nobody waits any more; knows neither routes, JSON nor ONNX.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from bundle.arrays import Ids, Vectors, normalize
+from bundle.errors import EmptyInputError
+from bundle.text import Direction, TextEncoder, Token
+from server.batching import BatchQueue, Job
+from server.errors import ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
+from server.metrics import Metrics
+from server.timings import Timings
+
+Text = str | list[int]
+"""A text, or one that is already token ids."""
+Disconnected = Callable[[], Awaitable[None]]
+"""Returns once the client has gone."""
+
+# Most answers come sooner than this, and then nobody has to watch the connection.
+UNWATCHED_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How texts become tokens."""
+
+    truncate: bool | None = None
+    """None: as the server is set up."""
+    direction: Direction = "right"
+    prompt_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The answer to one request."""
+
+    vectors: Vectors
+    """float32[texts, dimension], as the model gives them."""
+    characters: int
+    tokens: int
+    tokenize_seconds: float
+    queue_seconds: float
+    inference_seconds: float
+
+    def timings(self, total: float) -> Timings:
+        """The stages of a request that took `total` seconds."""
+        return Timings(self.tokenize_seconds, self.queue_seconds, self.inference_seconds, total)
+
+
+class EmbeddingService:
+    """Embeds texts for all routes. To be used from one event loop."""
+
+    def __init__(
+        self,
+        text_encoder: TextEncoder,
+        queue: BatchQueue,
+        metrics: Metrics,
+        *,
+        dimension: int,
+        normalized: bool,
+        auto_truncate: bool,
+        max_texts: int,
+        timeout: float,
+        tokenizer_threads: int,
+    ) -> None:
+        """`normalized` says whether the model's vectors are of length 1 already; `timeout` is in seconds."""
+        self._text_encoder = text_encoder
+        self._queue = queue
+        self._metrics = metrics
+        self._dimension = dimension
+        self._normalized = normalized
+        self._auto_truncate = auto_truncate
+        self._max_texts = max_texts
+        self._timeout = timeout
+        self._tokenizers = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="tokenizer")
+
+    async def embed(self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected) -> Embedded:
+        """Embed `texts`.
+
+        Raises:
+            InputError: a text is empty, too long, not Unicode, or the prompt is unknown.
+            InvalidRequestError: too many texts.
+            OverloadedError: the queue has no room for all of them; none was queued.
+            BackendError, UnhealthyError: the model failed.
+            RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
+        """
+        self.check_count(len(texts))
+        deadline = time.monotonic() + self._timeout
+        began = time.perf_counter()
+        try:
+            encoded = await self._tokenize_within_limits(texts, reading)
+            tokenize_seconds = time.perf_counter() - began
+            job = await self._run(encoded, deadline, disconnected)
+        except OverloadedError as error:
+            self._metrics.refused.labels(error.reason).inc()
+            raise
+        return Embedded(
+            vectors=job.vectors,
+            characters=sum(len(text) for text in texts if isinstance(text, str)),
+            tokens=sum(len(ids) for ids in encoded),
+            tokenize_seconds=tokenize_seconds,
+            queue_seconds=job.queue_seconds,
+            inference_seconds=job.inference_seconds,
+        )
+
+    async def tokens(
+        self, texts: Sequence[str], *, add_special_tokens: bool, prompt_name: str | None
+    ) -> list[list[Token]]:
+        """Tokenise without embedding and without truncation.
+
+        Raises:
+            InputError, InvalidRequestError: as `embed`.
+        """
+        self.check_count(len(texts))
+        work = partial(self._text_encoder.tokens, texts, add_special_tokens=add_special_tokens, prompt_name=prompt_name)
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizers, work)
+
+    def finish(self, vectors: Vectors, *, unit_length: bool, dimensions: int | None) -> Vectors:
+        """Cut float32[n, dim] to `dimensions`, then scale to length 1 where asked."""
+        if dimensions is not None and dimensions < vectors.shape[1]:
+            vectors = vectors[:, :dimensions].copy()
+        elif self._normalized:
+            return vectors
+        return normalize(vectors) if unit_length else vectors
+
+    def check_count(self, texts: int) -> None:
+        """Refuse requests of no or too many texts."""
+        if texts == 0:
+            raise EmptyInputError("`inputs` cannot be empty")
+        if texts > self._max_texts:
+            raise InvalidRequestError(f"batch size {texts} > maximum allowed batch size {self._max_texts}")
+
+    def check_dimensions(self, dimensions: int | None) -> None:
+        """Refuse dimensions that the model does not have."""
+        if dimensions is None:
+            return
+        if dimensions < 1:
+            raise InvalidRequestError(f"`dimensions` should be positive. Given: {dimensions}")
+        if dimensions > self._dimension:
+            raise InvalidRequestError(
+                f"`dimensions` should be smaller than the maximum embedding dimension. "
+                f"Given: {dimensions}, maximum: {self._dimension}"
+            )
+
+    def close(self) -> None:
+        """End the tokenizer threads."""
+        self._tokenizers.shutdown(wait=False, cancel_futures=True)
+
+    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
+        self._queue.reserve(len(texts))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
+        finally:
+            # `submit` follows without another await, so nobody else can take the room in between.
+            self._queue.release(len(texts))
+
+    def _encode(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
+        decoded = [text if isinstance(text, str) else self._text_encoder.decode(text) for text in texts]
+        truncate = self._auto_truncate if reading.truncate is None else reading.truncate
+        return self._text_encoder.encode(
+            decoded, truncate=truncate, direction=reading.direction, prompt_name=reading.prompt_name
+        )
+
+    async def _run(self, encoded: list[Ids], deadline: float, disconnected: Disconnected) -> Job:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        job = Job(len(encoded), dimension=self._dimension, deadline=deadline, on_done=wake)
+        self._metrics.shared.inc(self._queue.submit(job, encoded))
+        try:
+            await _wait(done, deadline, disconnected)
+        except RequestTimeoutError:
+            self._withdraw(job, "expired")
+            raise
+        except (ClientGoneError, asyncio.CancelledError):
+            self._withdraw(job, "abandoned")
+            raise
+        if job.error is not None:
+            self._withdraw(job, "abandoned")
+            raise job.error
+        return job
+
+    def _withdraw(self, job: Job, reason: str) -> None:
+        self._metrics.dropped.labels(reason).inc(self._queue.withdraw(job))
+
+
+async def _wait(done: asyncio.Future[None], deadline: float, disconnected: Disconnected) -> None:
+    await asyncio.wait((done,), timeout=min(UNWATCHED_SECONDS, _remaining(deadline)))
+    if done.done():
+        return
+    gone = asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait((done, gone), timeout=_remaining(deadline), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+    if done.done():
+        return
+    if gone.done():
+        raise ClientGoneError("the client closed the connection")
+    raise RequestTimeoutError("the work was not done within this server's request timeout; send less or try later")
+
+
+def _remaining(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)

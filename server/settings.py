@@ -1,0 +1,67 @@
+"""Every setting of the server, declared once: flag, environment variable, default and help text. Serves nothing."""
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SHIPPED_STUDENT = Path(__file__).resolve().parents[1] / "students" / "disco-minilm-l3"
+
+
+def available_cores() -> int:
+    """The number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ServerSettings(BaseSettings):
+    """Serve a bundle over HTTP. Each flag is also an environment variable: --log-level is DISCO_LOG_LEVEL."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DISCO_",
+        cli_prog_name="python -m server",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    bundle: Path = Field(SHIPPED_STUDENT, description="folder of the bundle to serve")
+    precision: Literal["fp32", "int8"] | None = Field(
+        None, description="which of the bundle's graphs to run; unset: the one the bundle prefers"
+    )
+    served_model_name: str | None = Field(None, description="name in answers; unset: the bundle's own")
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
+    max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
+    auto_truncate: bool = Field(True, description="cut texts that are too long, unless the request says otherwise")
+    request_timeout: PositiveFloat = Field(30.0, description="seconds after which unfinished work is given up (504)")
+
+    workers: PositiveInt = Field(
+        default_factory=available_cores, description="engine threads, each with one compute thread; default: all cores"
+    )
+    tokenizer_threads: PositiveInt = Field(2, description="threads that turn texts into tokens")
+    max_batch_tokens: PositiveInt = Field(1024, description="most tokens of one batch, padding included")
+    max_batch_items: PositiveInt = Field(64, description="most texts of one batch")
+    look_ahead: PositiveInt = Field(256, description="how many waiting texts are searched for ones of similar length")
+    max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
+    max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")
+
+    linger_seconds: float = Field(
+        0.5, ge=0, description="seconds between SIGTERM (/ready says 503) and refusing new connections"
+    )
+    drain_seconds: PositiveInt = Field(30, description="seconds that accepted requests have to finish after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    json_logs: bool = Field(False, description="log one JSON object a line")
+
+    @model_validator(mode="after")
+    def _largest_request_fits(self) -> Self:
+        if self.max_queue_items < self.max_client_batch_size:
+            raise ValueError(
+                f"max_queue_items={self.max_queue_items} is below max_client_batch_size={self.max_client_batch_size}: "
+                "the largest allowed request could never be accepted; raise the one or lower the other"
+            )
+        return self

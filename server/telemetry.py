@@ -1,0 +1,53 @@
+"""Around every request: an id, the start of the clock, and the counters by route and status."""
+
+import re
+import secrets
+import time
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.logs import REQUEST_ID
+from server.metrics import Metrics
+
+# Anything else could forge log lines or headers.
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+UNKNOWN_ROUTE = "unknown"
+# No answer was sent, because there was nobody left to read it.
+CLIENT_GONE = 499
+
+
+class Telemetry:
+    """Wraps the whole application, so that unknown paths are counted too."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request_id = _request_id(scope)
+        REQUEST_ID.set(request_id.decode())
+        scope["state"]["started"] = time.perf_counter()
+        status = CLIENT_GONE
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._metrics.in_flight.dec()
+            route = scope.get("path_template", UNKNOWN_ROUTE)
+            self._metrics.requests.labels(route, str(status)).inc()
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ACCEPTABLE_ID.fullmatch(value):
+            return value
+    return secrets.token_hex(8).encode()

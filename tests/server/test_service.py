@@ -1,0 +1,169 @@
+"""Deadlines, disconnects and refusals, with an encoder that waits until it is told to go on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.errors import EmptyInputError, TextTooLongError
+from bundle.text import TextEncoder
+from server.batching import BatchLimits, BatchQueue, QueueLimits
+from server.engine import Engine
+from server.errors import ClientGoneError, OverloadedError, RequestTimeoutError
+from server.metrics import Metrics
+from server.service import Embedded, EmbeddingService, Reading
+from tests.server.conftest import FakeEncoder, Mood
+
+Scenario = Callable[["World"], Awaitable[None]]
+
+
+async def stays() -> None:
+    await asyncio.Event().wait()
+
+
+async def leaves() -> None:
+    """A client that goes away."""
+
+
+class World:
+    """A service whose one worker is busy with a batch for as long as `gate` is closed."""
+
+    def __init__(self, tokenizer_file: Path, *, timeout: float = 30, queue_items: int = 100) -> None:
+        self.mood = Mood()
+        self.metrics = Metrics()
+        self.queue = BatchQueue(QueueLimits(items=queue_items), BatchLimits())
+        self.service = EmbeddingService(
+            TextEncoder.from_file(tokenizer_file, max_length=32),
+            self.queue,
+            self.metrics,
+            dimension=2,
+            normalized=False,
+            auto_truncate=True,
+            max_texts=64,
+            timeout=timeout,
+            tokenizer_threads=1,
+        )
+
+    def run(self, scenario: Scenario) -> None:
+        async def main() -> None:
+            engine = Engine(
+                lambda: FakeEncoder(self.mood),
+                self.queue,
+                self.metrics,
+                workers=1,
+                probe=np.array([1], dtype=np.int32),
+            )
+            await engine.start()
+            try:
+                await scenario(self)
+            finally:
+                self.mood.gate.set()
+                await engine.stop()
+                self.service.close()
+
+        asyncio.run(asyncio.wait_for(main(), 30))
+
+    async def occupy(self) -> "asyncio.Task[Embedded]":
+        """Give the worker a batch that does not end before the gate opens."""
+        self.mood.gate.clear()
+        self.mood.entered.clear()
+        busy = asyncio.create_task(self.service.embed(["a"], Reading(), stays))
+        await asyncio.to_thread(self.mood.entered.wait)
+        return busy
+
+    def embedded(self, text: str) -> bool:
+        (ids,) = self.service._text_encoder.encode([text])
+        return any(ids.tolist() in batch for batch in self.mood.batches)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_disconnected_clients_texts_are_never_embedded(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        with pytest.raises(ClientGoneError):
+            await world.service.embed(["cat", "dog"], Reading(), leaves)
+        world.mood.gate.set()
+        await busy
+        assert world.embedded("a")
+        assert not world.embedded("cat")
+        assert world.value("disco_dropped_texts_total", reason="abandoned") == 2
+
+    World(tokenizer_file).run(scenario)
+
+
+def test_a_cancelled_handler_withdraws_its_texts(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        cancelled = asyncio.create_task(world.service.embed(["cat"], Reading(), stays))
+        while world.queue.depth().tokens == 0:
+            await asyncio.sleep(0.001)
+        cancelled.cancel()
+        with suppress(asyncio.CancelledError):
+            await cancelled
+        assert world.queue.depth().items == 0
+        world.mood.gate.set()
+        await busy
+
+    World(tokenizer_file).run(scenario)
+
+
+def test_a_text_somebody_still_waits_for_outlives_a_disconnect(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.occupy()
+        patient = asyncio.create_task(world.service.embed(["cat"], Reading(), stays))
+        with pytest.raises(ClientGoneError):
+            await world.service.embed(["cat"], Reading(), leaves)
+        world.mood.gate.set()
+        assert (await patient).tokens == 3
+        assert world.value("disco_deduplicated_texts_total") == 1
+
+    World(tokenizer_file).run(scenario)
+
+
+def test_a_request_is_given_up_at_its_deadline_though_the_worker_hangs(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.mood.gate.clear()
+        for text in ("a", "cat"):  # the first hangs in the worker, the second in the queue
+            with pytest.raises(RequestTimeoutError):
+                await world.service.embed([text], Reading(), stays)
+        world.mood.gate.set()
+        assert not world.embedded("cat")
+
+    World(tokenizer_file, timeout=0.05).run(scenario)
+
+
+def test_overload_is_refused_whole_and_before_tokenising(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        waiting = asyncio.create_task(world.service.embed(["cat", "dog"], Reading(), stays))
+        while world.queue.depth().tokens == 0:
+            await asyncio.sleep(0.001)
+        # A text that cannot be tokenised: the refusal comes first.
+        with pytest.raises(OverloadedError):
+            await world.service.embed(["bird", "\ud800"], Reading(), stays)
+        assert world.queue.depth().items == 2
+        assert world.value("disco_refused_requests_total", reason="items") == 1
+        world.mood.gate.set()
+        await asyncio.gather(busy, waiting)
+
+    World(tokenizer_file, queue_items=3).run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("texts", "reading", "error"),
+    [([], Reading(), EmptyInputError), (["cat " * 99], Reading(truncate=False), TextTooLongError)],
+)
+def test_bad_texts_leave_nothing_reserved(
+    tokenizer_file: Path, texts: list[str], reading: Reading, error: type[Exception]
+) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(error):
+            await world.service.embed(texts, reading, stays)
+        assert world.queue.depth().items == 0
+
+    World(tokenizer_file).run(scenario)
