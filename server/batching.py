@@ -2,22 +2,20 @@
 
 There is no timer: a free worker takes the next batch at once, so batches grow only because the workers are busy.
 `choose` is a pure function. All state of `BatchQueue` is guarded by its one lock, which is never held while texts are
-tokenised or embedded. A `Job` is touched only by the thread that submitted it.
+tokenised or embedded.
 """
 
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
-from bundle.arrays import Ids, Vectors
-from bundle.errors import DiscoError
+from bundle.arrays import Ids
 from server.errors import OverloadedError, UnhealthyError
+from server.jobs import Batch, Item, Job
 
 Cost = Callable[[Sequence[int]], int]
 """What a batch of texts of these lengths costs, in tokens really computed: `Encoder.cost`."""
@@ -47,72 +45,6 @@ class QueueLimits:
 
     items: int = 4096
     tokens: int = 262_144
-
-
-class Job:
-    """One request on its way: collects its vectors and calls `on_done` when all are there or one has failed."""
-
-    def __init__(self, texts: int, *, dimension: int, deadline: float, on_done: Callable[[], None]) -> None:
-        """`texts` ≥ 1 rows are awaited; `deadline` is on the queue's clock."""
-        self.vectors: Vectors = np.empty((texts, dimension), dtype=np.float32)
-        self.deadline = deadline
-        self.error: DiscoError | None = None
-        self.items: list[Item] = []
-        self.queue_seconds = 0.0
-        """Mean over the texts, as is `inference_seconds`."""
-        self.inference_seconds = 0.0
-        self._texts = self._missing = texts
-        self._on_done = on_done
-
-    def resolve(self, rows: list[int], vector: Vectors, *, queue_seconds: float, inference_seconds: float) -> None:
-        """Put `vector` (float32[dim]) into `rows`."""
-        self.vectors[rows] = vector
-        self.queue_seconds += queue_seconds * len(rows) / self._texts
-        self.inference_seconds += inference_seconds * len(rows) / self._texts
-        self._missing -= len(rows)
-        if self._missing == 0 and self.error is None:
-            self._on_done()
-
-    def fail(self, error: DiscoError) -> None:
-        """Give the whole request up; only the first error counts."""
-        if self.error is None and self._missing > 0:
-            self.error = error
-            self._on_done()
-
-
-@dataclass(eq=False, slots=True)
-class Item:
-    """One distinct text in flight, and the rows of the jobs that wait for it."""
-
-    ids: Ids
-    key: bytes
-    arrived: float
-    deadline: float
-    """The latest of its jobs' deadlines."""
-    waiters: dict[Job, list[int]] = field(default_factory=dict)
-
-    def join(self, job: Job, row: int) -> None:
-        """Let `row` of `job` receive this item's vector."""
-        self.deadline = max(self.deadline, job.deadline)
-        if job not in self.waiters:
-            self.waiters[job] = []
-            job.items.append(self)
-        self.waiters[job].append(row)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a worker has taken: `items` to embed, and `expired` ones that only need to be told so."""
-
-    items: list[Item]
-    expired: list[Item]
-    cost: int
-    """In tokens, padding included."""
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens."""
-        return sum(len(item.ids) for item in self.items)
 
 
 @dataclass(frozen=True)
@@ -330,10 +262,3 @@ class BatchQueue:
         for item in items:
             self._remove(item)
         return items
-
-
-def fail_items(items: Iterable[Item], error: DiscoError) -> None:
-    """Tell every job that waits for one of `items`."""
-    for item in items:
-        for job in list(item.waiters):
-            job.fail(error)

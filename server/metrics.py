@@ -18,7 +18,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from server.batching import Batch, Depth
+from server.batching import Depth
+from server.jobs import Batch
 from server.timings import Timings
 
 STAGES = ("tokenize", "queue", "inference", "total")

@@ -13,8 +13,9 @@ from functools import partial
 from bundle.arrays import Ids, Vectors, normalize
 from bundle.errors import EmptyInputError
 from bundle.text import Direction, TextEncoder, Token
-from server.batching import BatchQueue, Job
+from server.batching import BatchQueue
 from server.errors import ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
+from server.jobs import Job
 from server.metrics import Metrics
 from server.timings import Timings
 

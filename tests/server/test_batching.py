@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.arrays import Ids
-from server.batching import WASTE_FLOOR, WASTE_SHARE, Batch, BatchLimits, BatchQueue, Job, QueueLimits, choose
+from server.batching import WASTE_FLOOR, WASTE_SHARE, BatchLimits, BatchQueue, QueueLimits, choose
 from server.errors import OverloadedError, UnhealthyError
+from server.jobs import Batch, Job
 
 lengths_strategy = st.lists(st.integers(1, 300), min_size=1, max_size=80)
 
@@ -193,15 +194,3 @@ def test_the_age_of_the_oldest_text_is_told() -> None:
     clock.now += 3
     waiting.submit(job(1), [text(5)])
     assert waiting.depth().oldest_seconds == 3
-
-
-def test_a_job_is_done_once_when_all_rows_are_there_or_one_failed() -> None:
-    calls: list[str] = []
-    half = Job(2, dimension=2, deadline=0, on_done=lambda: calls.append("done"))
-    half.resolve([1], np.ones(2, dtype=np.float32), queue_seconds=2, inference_seconds=4)
-    assert calls == []
-    half.fail(UnhealthyError("gone"))
-    half.fail(UnhealthyError("again"))
-    half.resolve([0], np.zeros(2, dtype=np.float32), queue_seconds=2, inference_seconds=4)
-    assert calls == ["done"]
-    assert str(half.error) == "gone"

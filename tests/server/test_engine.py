@@ -9,9 +9,10 @@ import pytest
 from bundle.arrays import Ids
 from bundle.errors import BundleError
 from bundle.runtime import Encoder
-from server.batching import BatchLimits, BatchQueue, Job, QueueLimits
+from server.batching import BatchLimits, BatchQueue, QueueLimits
 from server.engine import Engine
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
+from server.jobs import Job
 from server.metrics import Metrics
 from tests.server.conftest import LETHAL, POISON, FakeEncoder, Mood
 
