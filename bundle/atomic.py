@@ -1,5 +1,6 @@
 """Writing so that nothing is ever half-written: a temporary neighbour, then one rename. Knows no file format."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -36,15 +37,21 @@ def staged_directory(target: Path) -> Iterator[Path]:
 
     An existing `target` stays untouched until the last moment; when the block raises, the staged folder is
     removed and `target` is as it was.
+
+    Raises:
+        NotADirectoryError: `target` is a file.
+        OSError: the folder cannot be written; `target` is then as it was.
     """
-    target = target.absolute()
+    target = target.resolve()  # of a link, what it points to is replaced and the link stays
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = _partial_name(target)
     staged.mkdir()
     try:
         yield staged
-        for file in staged.rglob("*"):
-            _flush_to_disk(file)
+        for path in (staged, *staged.rglob("*")):
+            _flush_to_disk(path)
         _swap_in(staged, target)
         _flush_to_disk(target.parent)
     finally:
