@@ -11,6 +11,8 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.errors import UnsupportedGraphError
 
 OUTPUT = "sentence_embedding"
+_REQUIRED_INPUTS = {"input_ids", "attention_mask"}
+_OPTIONAL_INPUTS = {"token_type_ids"}
 
 
 class OnnxEncoder:
@@ -20,24 +22,24 @@ class OnnxEncoder:
         """Load `graph`.
 
         Raises:
-            UnsupportedGraphError: ONNX Runtime refuses the file, or inputs or outputs are not a bundle's.
+            UnsupportedGraphError: ONNX Runtime refuses the file, or inputs, outputs or dimension are not the bundle's.
         """
         try:
             self._session = ort.InferenceSession(graph, sess_options=_session_options(threads), providers=_providers())
         except Exception as error:
             raise UnsupportedGraphError(f"{graph}: ONNX Runtime cannot load it: {error}") from error
         self._inputs = {node.name for node in self._session.get_inputs()}
-        outputs = [node.name for node in self._session.get_outputs()]
-        if not {"input_ids", "attention_mask"} <= self._inputs or OUTPUT not in outputs:
+        outputs = {node.name: node.shape for node in self._session.get_outputs()}
+        if not _REQUIRED_INPUTS <= self._inputs <= _REQUIRED_INPUTS | _OPTIONAL_INPUTS or OUTPUT not in outputs:
             raise UnsupportedGraphError(
-                f"{graph}: expected inputs input_ids, attention_mask and output {OUTPUT}, "
-                f"found {sorted(self._inputs)} and {outputs}"
+                f"{graph}: expected inputs input_ids, attention_mask (and perhaps token_type_ids) and output {OUTPUT}, "
+                f"found {sorted(self._inputs)} and {sorted(outputs)}"
             )
+        components = outputs[OUTPUT][-1]
+        if isinstance(components, int) and components != dimension:  # a graph may also leave it open, as a name
+            raise UnsupportedGraphError(f"{graph}: {OUTPUT} has {components} components, the manifest says {dimension}")
         self._dimension = dimension
         self._description = f"onnxruntime {ort.__version__} {label} {self._session.get_providers()[0]}"
-        # Memory for one long batch would otherwise stay with the process for good.
-        self._run_options = ort.RunOptions()
-        self._run_options.log_severity_level = 3
 
     @property
     def dimension(self) -> int:
@@ -59,7 +61,7 @@ class OnnxEncoder:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
-        vectors: Vectors = self._session.run([OUTPUT], feeds, self._run_options)[0]
+        vectors: Vectors = self._session.run([OUTPUT], feeds)[0]
         return vectors
 
 
