@@ -42,10 +42,11 @@ def agreement(vectors: Vectors, reference: Vectors) -> Agreement:
 def spearman(left: ArrayLike, right: ArrayLike) -> float:
     """Spearman's rank correlation of two equally long sequences; ties share their mean rank.
 
-    NaN when one of them is constant, as the correlation is then undefined.
+    NaN when one of them is constant or holds a NaN, as the correlation is then undefined.
     """
-    left_ranks, right_ranks = _ranks(np.asarray(left)), _ranks(np.asarray(right))
-    if np.ptp(left_ranks) == 0 or np.ptp(right_ranks) == 0:
+    left, right = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    left_ranks, right_ranks = _ranks(left), _ranks(right)
+    if np.isnan([left, right]).any() or np.ptp(left_ranks) == 0 or np.ptp(right_ranks) == 0:
         return float("nan")
     return float(np.corrcoef(left_ranks, right_ranks)[0, 1])
 
@@ -54,19 +55,19 @@ def ndcg_at_10(queries: Vectors, passages: Vectors) -> float:
     """Mean nDCG@10 in [0, 1] where passage i is the one relevant answer to query i.
 
     With one relevant passage the ideal gain is 1, so a query scores 1 / log2(1 + rank), or 0 below rank 10.
-    Among equal similarities the relevant passage counts as last: a constant model earns nothing.
+    Among equal (or undefined) similarities the relevant passage counts as last: a constant model earns nothing.
     """
     queries, passages = normalize(queries), normalize(passages)
     gains = np.zeros(len(queries))
     for start in range(0, len(queries), 1024):  # bounded memory: 1024 × n similarities at a time
         similarities = queries[start : start + 1024] @ passages.T
         own = similarities[np.arange(len(similarities)), np.arange(start, start + len(similarities))]
-        ranks = (similarities >= own[:, None]).sum(axis=1)
+        ranks = len(passages) - (similarities < own[:, None]).sum(axis=1)
         gains[start : start + len(ranks)] = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
     return float(gains.mean())
 
 
-def _ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean_ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]

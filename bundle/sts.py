@@ -100,6 +100,9 @@ def _decoded_lines(path: Path) -> Iterator[Pair]:
                 yield decoder.decode(line)
             except msgspec.DecodeError as error:
                 raise DataError(f"{path}, line {number}: {error}") from error
+            except UnicodeDecodeError as error:
+                # Without the cause, which would carry the text.
+                raise DataError(f"{path}, line {number}: not UTF-8: {error.reason}") from None
 
 
 def _texts(pairs: list[Pair]) -> Iterator[str]:
