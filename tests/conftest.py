@@ -26,6 +26,7 @@ def build_tokenizer() -> Tokenizer:
     """A word-level, lower-casing tokenizer with BERT's template."""
     vocabulary = {token: index for index, token in enumerate([*SPECIAL, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(SPECIAL)  # decoding leaves them out only where they are declared
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, save
+
+from bundle.arrays import Ids, Vectors, flatten, normalize
+from bundle.errors import UnsupportedGraphError
+from bundle.layout import Bundle
+from bundle.onnx_encoder import OnnxEncoder, pad
+from bundle.runtime import open_encoder
+from tests.conftest import SPECIAL, TINY_DIMENSION, WORDS, build_token_table
+
+TABLE = build_token_table()
+# Id 0, which padding uses, is drawn too: only the mask tells it apart.
+tokens = st.lists(st.integers(0, len(SPECIAL) + len(WORDS) - 1), min_size=1, max_size=12)
+batches = st.lists(tokens.map(lambda ids: np.array(ids, dtype=np.int32)), min_size=1, max_size=6)
+
+
+def brute_force(text: Ids) -> Vectors:
+    mean: Vectors = normalize(TABLE[text].mean(axis=0, keepdims=True))
+    return mean
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bundle: Bundle) -> OnnxEncoder:
+    return OnnxEncoder(tiny_bundle.path / "onnx" / "model.onnx", dimension=TINY_DIMENSION, label="fp32")
+
+
+@settings(deadline=None)
+@given(batches)
+def test_vectors_are_those_of_brute_force(encoder: OnnxEncoder, batch: list[Ids]) -> None:
+    vectors = encoder.encode(*flatten(batch))
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(batch), TINY_DIMENSION)
+    np.testing.assert_allclose(vectors, np.concatenate([brute_force(text) for text in batch]), atol=1e-5)
+
+
+@settings(deadline=None)
+@given(batches)
+def test_company_and_padding_never_change_a_vector(encoder: OnnxEncoder, batch: list[Ids]) -> None:
+    together = encoder.encode(*flatten(batch))
+    alone = np.concatenate([encoder.encode(*flatten([text])) for text in batch])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_a_batch_is_padded_on_the_right() -> None:
+    ids, mask = pad(np.array([5, 6, 0, 7], dtype=np.int32), np.array([0, 1, 4], dtype=np.int32))
+    assert ids.tolist() == [[5, 0, 0], [6, 0, 7]]
+    assert mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert ids.dtype == mask.dtype == np.int64
+
+
+def test_cost_is_what_padding_makes_of_it(encoder: OnnxEncoder) -> None:
+    assert encoder.cost([3, 5, 4]) == 15
+    assert encoder.cost([]) == 0
+    batch = [np.ones(length, dtype=np.int32) for length in (3, 5, 4)]
+    assert encoder.cost([3, 5, 4]) == pad(*flatten(batch))[0].size
+
+
+def test_token_types_are_zero_where_a_graph_asks_for_them(tmp_path: Path) -> None:
+    inputs = ["input_ids", "attention_mask", "token_type_ids"]
+    path = write_graph(tmp_path / "model.onnx", inputs=inputs, columns=["token_type_ids", "attention_mask"])
+    encoder = OnnxEncoder(path, dimension=2, label="fp32")
+    # This graph adds up each row's token types and masks.
+    assert encoder.encode(*flatten([np.array([7], np.int32), np.array([7, 8], np.int32)])).tolist() == [[0, 1], [0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "complaint"),
+    [
+        (["input_ids"], "sentence_embedding", "found \\['input_ids'\\]"),
+        (["input_ids", "attention_mask"], "last_hidden_state", "and \\['last_hidden_state'\\]"),
+        (["input_ids", "attention_mask", "position_ids"], "sentence_embedding", "'position_ids'"),
+    ],
+)
+def test_unexpected_graphs_are_refused(tmp_path: Path, inputs: list[str], output: str, complaint: str) -> None:
+    path = write_graph(tmp_path / "model.onnx", inputs=inputs, output=output)
+    with pytest.raises(UnsupportedGraphError, match=rf"model\.onnx: expected inputs input_ids.*{complaint}"):
+        OnnxEncoder(path, dimension=2, label="fp32")
+
+
+def test_another_dimension_than_the_manifests_is_refused(tiny_bundle: Bundle) -> None:
+    with pytest.raises(UnsupportedGraphError, match="sentence_embedding has 8 components, the manifest says 384"):
+        OnnxEncoder(tiny_bundle.path / "onnx" / "model.onnx", dimension=384, label="fp32")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph"])
+def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedGraphError, match=r"model\.onnx: ONNX Runtime cannot load it"):
+        OnnxEncoder(path, dimension=2, label="fp32")
+
+
+def test_a_missing_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedGraphError, match=r"absent\.onnx: ONNX Runtime cannot load it"):
+        OnnxEncoder(tmp_path / "absent.onnx", dimension=2, label="fp32")
+
+
+def test_the_bundle_opens_its_encoder(tiny_bundle: Bundle) -> None:
+    encoder = open_encoder(tiny_bundle, precision="fp32")
+    assert encoder.dimension == TINY_DIMENSION
+    assert encoder.description.startswith("onnxruntime ")
+    assert "fp32" in encoder.description
+
+
+def test_a_precision_that_is_not_there_is_refused_beside_what_is(tiny_bundle: Bundle) -> None:
+    with pytest.raises(UnsupportedGraphError, match="has no int8 graph, only fp32"):
+        open_encoder(tiny_bundle, precision="int8")
+
+
+def write_graph(
+    path: Path, *, inputs: list[str], output: str = "sentence_embedding", columns: list[str] | None = None
+) -> Path:
+    """A graph that sums each row of two int64 inputs into the two components of its output."""
+    columns = columns or [inputs[0], inputs[-1]]
+    axis: NDArray[np.int64] = np.array([1])
+    nodes = [
+        *(helper.make_node("Cast", [name], [f"{name}.float"], to=TensorProto.FLOAT) for name in set(columns)),
+        *(
+            helper.make_node("ReduceSum", [f"{name}.float", "axis"], [f"component{i}"], keepdims=1)
+            for i, name in enumerate(columns)
+        ),
+        helper.make_node("Concat", ["component0", "component1"], [output], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"]) for name in inputs],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", "components"])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], axis)],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
