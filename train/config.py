@@ -3,6 +3,7 @@
 A recipe is a TOML file; `--set distil.queue_size=65536` overrides one value. Unknown fields are refused.
 """
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ class Distil(Schedule):
     learning_rate: float = Field(3e-4, gt=0, description="peak of the schedule")
     ckd_weight: Weight = Field(1.0, description="InfoNCE from student to teacher vectors")
     cosine_weight: Weight = Field(10.0, description="1 - cosine between student and teacher vector")
-    mse_weight: Weight = Field(0.0, description="mean squared error of the unnormalised vectors")
+    mse_weight: Weight = Field(0.0, description="mean squared error between the vectors")
     queue_size: int = Field(16_384, ge=0, description="teacher vectors of earlier batches kept as negatives")
     temperature: float = Field(0.05, gt=0, description="divides the cosines; the start where it is learnt")
     learn_temperature: bool = Field(False, description="train the temperature as in the authors' code")
@@ -195,3 +196,23 @@ def _apply(document: dict[str, Any], override: str) -> None:
         section[leaf] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         section[leaf] = text
+
+
+def describe_settings() -> str:
+    """Every setting of a recipe as a Markdown table; `docs/training.md` holds it, a test keeps it true."""
+    sections: dict[str, type[BaseModel]] = {
+        "": Recipe,
+        "teacher.": Teacher,
+        "student.": Student,
+        "distil.": Distil,
+        "distil.texts[].": Texts,
+        "finetune.": Finetune,
+        "finetune.pairs[].": Pairs,
+    }
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for prefix, section in sections.items():
+        for name, field in section.model_fields.items():
+            if field.description is not None:
+                default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+                lines.append(f"| `{prefix}{name}` | {default} | {field.description} |")
+    return "\n".join(lines)

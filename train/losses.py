@@ -33,7 +33,7 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error over batch and components, unnormalised: the paper's KD baseline (DistilCSE, equation 2)."""
+    """Mean squared error over batch and components of the vectors as they come: the paper's KD baseline."""
     return F.mse_loss(student.float(), teacher.float())
 
 
