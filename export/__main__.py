@@ -22,8 +22,6 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one export and return its exit code; see `python -m export --help` for what each means."""
-    # The cleanup of half-written folders runs as an exception passes, which SIGTERM on its own would not raise.
-    signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         settings = CliApp.run(ExportSettings, cli_args=sys.argv[1:] if arguments is None else arguments)
     except ValidationError as error:
@@ -48,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _export(settings: ExportSettings) -> None:
-    # Read by huggingface_hub when it is imported, so it must be set before anything heavy is.
+    # Both are read when the libraries are imported, so they must be set before anything heavy is.
     os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report its use and leave a file in /tmp
     from rich.console import Console
 
     from bundle.sts import data_directory
@@ -77,4 +76,6 @@ def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
+    # Half-written folders are removed as an exception passes, and SIGTERM on its own raises none.
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     sys.exit(main())

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bundle.arrays import Ids
 from export.cpu import Target, saturates
-from export.smooth import drop_unused_tensors, smooth
+from export.outliers import drop_unused_tensors, tame_outliers
 
 _LARGEST_INT8 = 127
 
@@ -23,18 +23,18 @@ _LARGEST_INT8 = 127
 def quantize(source: Path, target: Path, texts: Sequence[Ids], *, cpu: Target, smoothing: float) -> None:
     """Write the fp32 graph `source` as an int8 graph to `target`.
 
-    `texts` (int32[length] each) calibrate the smoothing of outliers, whose strength is `smoothing`, 0 being none.
+    `texts` (int32[length] each) show where the outliers are; `smoothing` 0 leaves these alone (see `export.outliers`).
     """
     with TemporaryDirectory(prefix="disco-quantize-") as folder:
-        prepared, smoothed, products = (Path(folder) / f"{step}.onnx" for step in ("prepared", "smoothed", "products"))
+        prepared, tamed, products = (Path(folder) / f"{step}.onnx" for step in ("prepared", "tamed", "products"))
         # Folds constants. Shapes are not needed: only products with constant matrices are quantised.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        if smoothing:
-            smooth(prepared, smoothed, texts, strength=smoothing)
+        kept = tame_outliers(prepared, tamed, texts, strength=smoothing) if smoothing else []
         quantize_dynamic(
-            smoothed if smoothing else prepared,
+            tamed if smoothing else prepared,
             products,
             op_types_to_quantize=["MatMul"],
+            nodes_to_exclude=kept,
             per_channel=True,
             reduce_range=saturates(cpu),
             weight_type=QuantType.QInt8,
@@ -81,8 +81,8 @@ def _lookup_by_rows(graph: onnx.GraphProto, lookup: onnx.NodeProto, tensor: onnx
         graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), scales_name))
     indices, output = lookup.input[1], lookup.output[0]
     return [
-        helper.make_node("Gather", [rows_name, indices], [f"{output}_int8"], name=f"{output}_rows"),
-        helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], name=f"{output}_cast", to=TensorProto.FLOAT),
-        helper.make_node("Gather", [scales_name, indices], [f"{output}_scale"], name=f"{output}_scales"),
-        helper.make_node("Mul", [f"{output}_float", f"{output}_scale"], [output], name=f"{output}_dequantized"),
+        helper.make_node("Gather", [rows_name, indices], [f"{output}_rows"], name=f"{output}_rows"),
+        helper.make_node("Cast", [f"{output}_rows"], [f"{output}_steps"], name=f"{output}_steps", to=TensorProto.FLOAT),
+        helper.make_node("Gather", [scales_name, indices], [f"{output}_row_scales"], name=f"{output}_row_scales"),
+        helper.make_node("Mul", [f"{output}_steps", f"{output}_row_scales"], [output], name=f"{output}_dequantized"),
     ]

@@ -43,7 +43,7 @@ class ExportSettings(BaseSettings):
         "auto", description="CPU that int8 is made for; avx2 is right on every x86 CPU; auto: this machine's"
     )
     smoothing: float = Field(
-        0.75, ge=0, le=1, description="how far outlier channels are moved from activations into weights; 0: not at all"
+        0.75, ge=0, le=1, description="how far outlier channels are moved from activations into weights; 0: plain int8"
     )
     include_weights: bool = Field(False, description="put the torch weights into the bundle too")
     overwrite: bool = Field(False, description="replace whatever folder --out is")

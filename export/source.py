@@ -109,7 +109,11 @@ class _PoolingConfig(msgspec.Struct):
         if self.pooling_mode is not None:
             return [self.pooling_mode] if isinstance(self.pooling_mode, str) else self.pooling_mode
         flags = [field for field in self.__struct_fields__ if field.startswith("pooling_mode_")]
-        return [flag.removeprefix("pooling_mode_").removesuffix("_tokens") for flag in flags if getattr(self, flag)]
+        return [
+            flag.removeprefix("pooling_mode_").removesuffix("s").removesuffix("_token")
+            for flag in flags
+            if getattr(self, flag)
+        ]
 
 
 class _SentenceConfig(msgspec.Struct):

@@ -1,0 +1,150 @@
+"""Takes outlier channels out of the way of 8 bits, leaving what the fp32 graph computes as it was.
+
+A few channels of a transformer's activations are ten times larger than the rest, and one scale for the whole tensor
+then leaves the rest few of the 256 levels. Two remedies: every large channel of X is divided by a factor and the
+weights that read it are multiplied by it (after SmoothQuant, 2211.10438); and the very largest inputs of products
+that narrow, whose weights such a factor would spoil, go through a small fp32 product of their own (after LLM.int8(),
+2208.07339). On all-MiniLM-L6-v2 this takes int8's distance from fp32 from 0.008 to 0.0016.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from bundle.arrays import Ids
+
+# Of the channels beyond RATIO times the typical one, at most MOST stay in fp32: more did not help further.
+RATIO = 4
+MOST = 4
+
+_Channels = NDArray[np.int64]
+_Floats = NDArray[np.float32]
+
+
+def tame_outliers(source: Path, target: Path, texts: Sequence[Ids], *, strength: float) -> list[str]:
+    """Write the graph `source` to `target` with outliers out of the way; returns the products to keep in fp32.
+
+    `texts` (int32[length] each) show how large each channel gets. Channel j is divided by
+    max(1, largest_j / median of largest)^strength.
+    """
+    model = onnx.load(source)
+    products = weight_products(model.graph)
+    largest = _largest_activations(model, list(products), texts)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept: list[str] = []
+    for activation, readers in products.items():
+        matrices = [numpy_helper.to_array(weights[reader.input[1]]) for reader in readers]
+        narrows = all(len(matrix) > matrix.shape[1] for matrix in matrices)
+        exempt = _outliers(largest[activation]) if narrows else np.empty(0, dtype=np.int64)
+        factors = _factors(largest[activation], strength)
+        _smooth(model.graph, activation, readers, matrices, factors, exempt)
+        if len(exempt):
+            kept += _keep_in_fp32(model.graph, activation, readers, matrices, exempt)
+    drop_unused_tensors(model.graph)
+    onnx.save(model, target)
+    return kept
+
+
+def weight_products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The products of an activation and a constant matrix, by the activation's name, in the order of the graph."""
+    constants = {tensor.name for tensor in graph.initializer}
+    readers = defaultdict(list)
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in constants:
+            readers[node.input[0]].append(node)
+    return dict(readers)
+
+
+def drop_unused_tensors(graph: onnx.GraphProto) -> None:
+    """Remove the constants that no node reads any more."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _largest_activations(model: onnx.ModelProto, activations: list[str], texts: Sequence[Ids]) -> dict[str, _Floats]:
+    """The largest magnitude of each channel of each activation over all tokens of `texts`."""
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    probed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in activations)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    largest: dict[str, _Floats] = {}
+    for ids in texts:  # one at a time: no padding distorts the picture
+        feeds = {"input_ids": ids[None].astype(np.int64), "attention_mask": np.ones((1, len(ids)), dtype=np.int64)}
+        for name, values in zip(activations, session.run(activations, feeds), strict=True):
+            peak = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+            largest[name] = np.maximum(largest.get(name, peak), peak)
+    return largest
+
+
+def _outliers(largest: _Floats) -> _Channels:
+    top = np.argsort(largest)[::-1][:MOST]
+    return top[largest[top] > RATIO * np.median(largest)].astype(np.int64)
+
+
+def _factors(largest: _Floats, strength: float) -> _Floats:
+    typical = max(float(np.median(largest)), float(np.finfo(np.float32).tiny))
+    factors: _Floats = np.maximum(1, largest / typical).astype(np.float32) ** np.float32(strength)
+    return factors
+
+
+def _smooth(
+    graph: onnx.GraphProto,
+    activation: str,
+    readers: list[onnx.NodeProto],
+    matrices: list[_Floats],
+    factors: _Floats,
+    exempt: _Channels,
+) -> None:
+    """Divide `activation` by `factors` before its readers; `exempt` channels become zero there."""
+    inverse = 1 / factors
+    inverse[exempt] = 0
+    smoothed = f"{activation}_smoothed"
+    graph.initializer.append(numpy_helper.from_array(inverse, f"{activation}_smoothing"))
+    division = helper.make_node("Mul", [activation, f"{activation}_smoothing"], [smoothed], name=smoothed)
+    graph.node.insert(_position(graph, readers[0]), division)
+    for reader, matrix in zip(readers, matrices, strict=True):
+        raised = matrix * factors[:, None]
+        raised[exempt] = 0
+        name = f"{reader.name}_weights"
+        graph.initializer.append(numpy_helper.from_array(raised, name))
+        reader.input[:] = [smoothed, name]
+
+
+def _keep_in_fp32(
+    graph: onnx.GraphProto,
+    activation: str,
+    readers: list[onnx.NodeProto],
+    matrices: list[_Floats],
+    exempt: _Channels,
+) -> list[str]:
+    """Add the products of the `exempt` channels to those of the readers; returns the new products' names."""
+    channels, picked = f"{activation}_outlier_channels", f"{activation}_outliers"
+    graph.initializer.append(numpy_helper.from_array(exempt, channels))
+    pick = helper.make_node("Gather", [activation, channels], [picked], name=picked, axis=-1)
+    graph.node.insert(_position(graph, readers[0]), pick)
+    names = []
+    for reader, matrix in zip(readers, matrices, strict=True):
+        name, output = f"{reader.name}_outliers", reader.output[0]
+        reader.output[0] = f"{output}_rest"
+        graph.initializer.append(numpy_helper.from_array(matrix[exempt], f"{name}_weights"))
+        product = helper.make_node("MatMul", [picked, f"{name}_weights"], [f"{output}_outliers"], name=name)
+        total = helper.make_node("Add", [reader.output[0], product.output[0]], [output], name=f"{name}_sum")
+        position = _position(graph, reader)
+        graph.node.insert(position + 1, product)
+        graph.node.insert(position + 2, total)
+        names.append(name)
+    return names
+
+
+def _position(graph: onnx.GraphProto, node: onnx.NodeProto) -> int:
+    return [candidate.name for candidate in graph.node].index(node.name)
