@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bundle.atomic import staged_directory, write_atomically
-from bundle.errors import DamagedFileError, NotABundleError
+from bundle.errors import DamagedFileError, ManifestError, NotABundleError
 from bundle.manifest import File, Manifest, decode_manifest, encode_manifest, seal
 
 MANIFEST = "manifest.json"
@@ -43,13 +43,15 @@ def open_bundle(path: Path) -> Bundle:
 
     Raises:
         NotABundleError: no such folder, or no manifest in it.
-        ManifestError: the manifest is damaged or of another version.
+        ManifestError: the manifest is damaged, incomplete or of another version.
         DamagedFileError: a listed file is missing or has changed; the message names it.
     """
     manifest_file = path / MANIFEST
     if not manifest_file.is_file():
         raise NotABundleError(f"{path}: no {MANIFEST} here; make a bundle with `python -m export STUDENT --out {path}`")
     manifest = decode_manifest(manifest_file.read_bytes(), source=str(manifest_file))
+    if TOKENIZER not in {file.path for file in manifest.files}:
+        raise ManifestError(f"{manifest_file}: does not list {TOKENIZER}, without which no text can be read")
     for file in manifest.files:
         _verify(path / file.path, file.sha256)
     return Bundle(path, manifest)

@@ -11,6 +11,7 @@ import msgspec
 from bundle.errors import ManifestError
 
 FORMAT_VERSION = 1
+SHORTEST_MAX_LENGTH = 3  # one token of text between two special ones
 
 Pooling = Literal["mean", "cls"]
 Precision = Literal["fp32", "int8"]
@@ -116,6 +117,8 @@ def _check_consistency(manifest: Manifest, source: str) -> None:
         raise ManifestError(f"{source}: graphs {missing} are not among its files")
     if not manifest.graphs:
         raise ManifestError(f"{source}: lists no graph")
+    if manifest.max_length < SHORTEST_MAX_LENGTH:
+        raise ManifestError(f"{source}: max_length {manifest.max_length} leaves no room for text")
     if outside := [path for path in listed if path.startswith("/") or ".." in path.split("/")]:
         raise ManifestError(f"{source}: lists files outside the bundle: {outside}")
     if manifest.default_prompt is not None and manifest.default_prompt not in manifest.prompts:

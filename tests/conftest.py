@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from bundle.arrays import Vectors
 from bundle.layout import ONNX_FOLDER, QUALITY, TOKENIZER, Bundle, write_bundle
 from bundle.manifest import Graph, Manifest, Provenance
+
+# How long an example takes says nothing about the code on a machine that others use too.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 _VOCABULARY = """
 a the cat dog bird sat ran flew on under over mat tree house river quick slow brown red blue big small

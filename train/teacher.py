@@ -4,8 +4,10 @@ The cache is keyed by the teacher's files, its prompt and the source's content; 
 more of the same source. Knows no student and no loss.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -60,13 +62,13 @@ class TeacherEncoder:
             | {"teacher": folder_identity(self.folder), "prompt": self.config.prompt, "dtype": str(self._dtype)}
         )
         cache = _VectorFile(cache_directory() / f"teacher-{key}")
-        done = min(cache.rows, rows)
-        advance(done)
-        if done < rows:
-            texts = islice(read_texts(source, data), done, rows)
-            for chunk in _chunks(texts):
-                cache.append(self.encode(chunk).astype(np.float16))
-                advance(len(chunk))
+        with cache.exclusive():
+            done = min(cache.rows, rows)
+            advance(done)
+            if done < rows:
+                for chunk in _chunks(islice(read_texts(source, data), done, rows)):
+                    cache.append(self.encode(chunk).astype(np.float16))
+                    advance(len(chunk))
         return cache.read(rows)
 
     def release(self) -> None:
@@ -96,6 +98,14 @@ class _VectorFile:
         self._vectors = folder / "vectors.f16"
         self._count = folder / "rows.txt"
         self._dimension = folder / "dimension.txt"
+        self._lock = folder / "lock"
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait until no other run writes here: two that append at once would put rows in the wrong place."""
+        with self._lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @property
     def rows(self) -> int:

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundle.errors import DamagedFileError, ManifestError, NotABundleError
-from bundle.layout import MANIFEST, MODEL_CARD, Bundle, open_bundle, sha256_of, write_bundle
-from bundle.manifest import Manifest
+from bundle.layout import MANIFEST, MODEL_CARD, TOKENIZER, Bundle, open_bundle, seal_directory, sha256_of, write_bundle
+from bundle.manifest import Manifest, decode_manifest
 from tests.conftest import build_tiny_bundle
 
 SEALED = ["onnx/model.onnx", "quality.json", "tokenizer.json"]
@@ -81,6 +81,14 @@ def test_the_model_card_and_torch_weights_are_free_to_change(tmp_path: Path) -> 
     (path / "model.safetensors").unlink()
     (path / "notes.txt").write_text("nobody serves this")
     assert [file.path for file in open_bundle(path).manifest.files] == SEALED
+
+
+def test_a_bundle_that_cannot_read_text_is_refused(bundle: Path) -> None:
+    (bundle / TOKENIZER).unlink()
+    manifest = decode_manifest((bundle / MANIFEST).read_bytes(), source=MANIFEST)
+    seal_directory(bundle, manifest)
+    with pytest.raises(ManifestError, match=r"does not list tokenizer\.json"):
+        open_bundle(bundle)
 
 
 @pytest.mark.parametrize("folder", [".", "absent"])

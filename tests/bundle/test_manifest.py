@@ -40,7 +40,7 @@ manifests = st.builds(
     Manifest,
     name=texts,
     dimension=st.integers(1, 4096),
-    max_length=st.integers(1, 8192),
+    max_length=st.integers(3, 8192),
     pooling=st.sampled_from(["mean", "cls"]),
     normalized=st.booleans(),
     prompts=st.dictionaries(texts, texts, max_size=3),
@@ -117,6 +117,7 @@ def test_files_outside_the_bundle_are_refused(path: str) -> None:
     [
         ({"graphs": ()}, "lists no graph"),
         ({"files": ()}, r"graphs \['onnx/model.onnx'\] are not among its files"),
+        ({"max_length": 2}, "max_length 2 leaves no room for text"),
         ({"default_prompt": "passage"}, "default prompt 'passage' is not among its prompts"),
     ],
 )

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,15 @@ def test_a_torn_write_is_written_again(tiny_teacher: Path, texts_file: Path, cac
     with (folder / "vectors.f16").open("r+b") as file:
         file.truncate(100 * 32 * 2 + 7)
     assert np.array_equal(vectors(open_teacher(tiny_teacher), texts_file), expected)
+
+
+def test_two_runs_at_once_do_not_mix_up_their_rows(tiny_teacher: Path, texts_file: Path) -> None:
+    encoders = [open_teacher(tiny_teacher) for _ in range(3)]
+    with ThreadPoolExecutor(3) as runs:
+        together = list(runs.map(lambda encoder: vectors(encoder, texts_file), encoders))
+    expected = SentenceTransformer(str(tiny_teacher)).encode(texts_file.read_text().splitlines())
+    assert all(np.allclose(found, expected, atol=1e-3) for found in together)
+    assert sorted(encoder.encoded for encoder in encoders) == [0, 0, 240]
 
 
 def test_another_teacher_is_refused(tiny_teacher: Path) -> None:
