@@ -7,7 +7,7 @@ import msgspec
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
 from huggingface_hub import ModelCard, ModelCardData
 
-from bundle.layout import MODEL_CARD
+from bundle.layout import MODEL_CARD, TRAINING
 from bundle.sts import TASKS
 from export.errors import DamagedStudentError
 from export.report import Quality
@@ -40,7 +40,7 @@ def read_card(student: Student) -> ModelCard:
 
 def teacher_of(student: Student, card: ModelCard) -> str | None:
     """Which model the student was distilled from, as `training.json` or else the card's `base_model` says."""
-    record = student.path / "training.json"
+    record = student.path / TRAINING
     teacher = decode(record, _Training).teacher if record.is_file() else None
     base_model = _metadata(card).base_model
     if teacher is None and isinstance(base_model, str):

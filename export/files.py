@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bundle.layout import TOKENIZER
+from bundle.layout import TOKENIZER, TRAINING
 from export.errors import DamagedStudentError
 from export.source import Student, decode
 
@@ -33,6 +33,8 @@ def write_sentence_transformers_files(student: Student, target: Path) -> None:
     for name in _TOKENIZER_FILES:
         if (file := student.transformer / name).is_file():
             shutil.copyfile(file, target / name)
+    if (record := student.path / TRAINING).is_file():
+        shutil.copyfile(record, target / TRAINING)
     for name in _CLEANED_FILES:
         if (file := student.transformer / name).is_file():
             content = decode(file, dict[str, object])

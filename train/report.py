@@ -11,7 +11,7 @@ from rich.console import Console
 from sentence_transformers import SentenceTransformer
 
 from bundle.atomic import write_atomically
-from bundle.layout import sha256_of
+from bundle.layout import MODEL_CARD, TRAINING, sha256_of
 from bundle.sts import TASKS, StsScores, evaluate
 from train.cache import folder_identity, source_identity
 from train.checkpoint import HistoryEntry
@@ -55,8 +55,8 @@ def write_report(
         "versions": {library: version(library) for library in _LIBRARIES} | {"python": platform.python_version()},
         "history": history,
     }
-    write_atomically(folder / "training.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
-    write_atomically(folder / "README.md", _card(recipe, record, scores))
+    write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))
+    write_atomically(folder / MODEL_CARD, _card(recipe, record, scores))
 
 
 def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:

@@ -94,6 +94,7 @@ def test_no_path_of_this_machine_is_in_the_bundle(student: Path, tmp_path: Path,
     (student / "training.json").write_text(json.dumps({"teacher": "/models/big-teacher", "loss": 0.1}))
     bundle = export(student, tmp_path / "out", precision=["int8"])
     assert bundle.manifest.provenance.teacher == "big-teacher"
+    assert (bundle.path / "training.json").read_bytes() == (student / "training.json").read_bytes()
     files = [file for file in bundle.path.rglob("*") if file.is_file()]
     assert not [file for file in files if str(tmp_path).encode() in file.read_bytes()]
     assert "/models/big" not in (bundle.path / "README.md").read_text()
