@@ -51,7 +51,7 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
             quantize(graphs["fp32"], graphs["int8"], verifier.ids, cpu=target, smoothing=settings.smoothing)
 
         _announce(console, 4, "Comparing with torch")
-        quality = examine(graphs, verifier, settings, data)
+        quality = examine(graphs, verifier, settings, data, tell=lambda what: _tell(console, f"    {what}"))
         print_gates(quality, console)
         if quality.failed:
             names = ", ".join(gate.name for gate in quality.failed)
@@ -62,7 +62,10 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
 
 
 def _announce(console: Console, step: int, what: str) -> None:
-    console.print(f"[bold]{step}/5[/]", end=" ")
+    _tell(console, f"{step}/5 {what}")
+
+
+def _tell(console: Console, what: str) -> None:
     console.print(what, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """Everything that is found out about the graphs of one export, and the verdict: measurements put to the gates."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnxruntime
@@ -17,8 +18,15 @@ from export.verify import Verifier
 TORCH = "torch"
 
 
-def examine(graphs: dict[Precision, Path], verifier: Verifier, settings: ExportSettings, data: Path | None) -> Quality:
-    """Measure every graph against torch and judge those that will be in the bundle.
+def examine(
+    graphs: dict[Precision, Path],
+    verifier: Verifier,
+    settings: ExportSettings,
+    data: Path | None,
+    *,
+    tell: Callable[[str], None],
+) -> Quality:
+    """Measure every graph against torch and judge those that will be in the bundle; `tell` shows the progress.
 
     The fp32 graph is judged even where only its int8 form is bundled: a fault there is a fault of both.
     """
@@ -30,7 +38,7 @@ def examine(graphs: dict[Precision, Path], verifier: Verifier, settings: ExportS
     encode: dict[str, Encode] = {TORCH: verifier.reference.embed}
     for precision in settings.precision:
         encode[precision] = Embedder(verifier.text_encoder, encoders[precision]).embed
-    dev = _score_dev(encode, data)
+    dev = _score_dev(encode, data, tell)
     gates += [quality_gate(precision, parity[precision], dev, settings) for precision in settings.precision]
     # The seven tasks take a while: not for a bundle that will not be written.
     wanted = settings.full_sts and all(gate.passed for gate in gates)
@@ -38,22 +46,28 @@ def examine(graphs: dict[Precision, Path], verifier: Verifier, settings: ExportS
         gates=gates,
         parity=parity,
         sts_dev=dev,
-        sts=_score_tasks(encode, data) if wanted else {},
+        sts=_score_tasks(encode, data, tell) if wanted else {},
         bytes={precision: graphs[precision].stat().st_size for precision in settings.precision},
         versions=library_versions(onnxruntime.__version__),
     )
 
 
-def _score_dev(models: dict[str, Encode], data: Path | None) -> dict[str, float]:
-    if data is None or not _has(data, sts.SELECTION):
-        return {}
-    return {name: sts.score(encode, data, sts.SELECTION) for name, encode in models.items()}
+def _score_dev(models: dict[str, Encode], data: Path | None, tell: Callable[[str], None]) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    if data is not None and _has(data, sts.SELECTION):
+        for name, encode in models.items():
+            tell(f"STS-B dev with {name}")
+            scores[name] = sts.score(encode, data, sts.SELECTION)
+    return scores
 
 
-def _score_tasks(models: dict[str, Encode], data: Path | None) -> dict[str, StsScores]:
-    if data is None or not all(_has(data, file) for file in sts.TASKS.values()):
-        return {}
-    return {name: sts.evaluate(encode, data) for name, encode in models.items()}
+def _score_tasks(models: dict[str, Encode], data: Path | None, tell: Callable[[str], None]) -> dict[str, StsScores]:
+    scores: dict[str, StsScores] = {}
+    if data is not None and all(_has(data, file) for file in sts.TASKS.values()):
+        for name, encode in models.items():
+            tell(f"the seven STS tasks with {name}")
+            scores[name] = sts.evaluate(encode, data)
+    return scores
 
 
 def _has(data: Path, file: str) -> bool:
