@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOCK    := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint demo evaluate bench clean
+.PHONY: help serve test lint demo evaluate bench readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ evaluate: $(VENV)/.all  ## the seven STS figures of the teacher and the shipped 
 
 bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
+
+readme: $(VENV)/.all  ## write the README's tables from the committed JSON
+	$(BIN)/python docs/update_readme.py
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) build

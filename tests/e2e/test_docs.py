@@ -85,3 +85,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_table_of_settings_is_the_codes() -> None:
     assert describe_settings() in (ROOT / "docs" / "training.md").read_text()
+
+
+def test_the_figures_of_the_readme_are_those_of_the_committed_json() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs" / "update_readme.py", "--check"], check=False)
+    assert done.returncode == 0, "run `make readme`"
