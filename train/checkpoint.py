@@ -12,7 +12,7 @@ from train.batches import Position
 from train.errors import ResumeError
 
 HistoryEntry: TypeAlias = dict[str, Any]
-"""What one evaluation saw: stage, examples, score and, after the first, loss and examples_per_second."""
+"""What one evaluation saw: stage, examples, score and, after the first, loss, examples_per_second and terms."""
 
 
 @dataclass(frozen=True)

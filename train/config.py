@@ -42,6 +42,11 @@ class Student(_Section):
     hidden_size: int = Field(384, ge=8, description="random: width")
     attention_heads: int = Field(12, ge=1, description="random: heads per layer")
     max_length: int = Field(256, ge=4, description="tokens per text the finished student reads, special ones included")
+    share_layers: bool = Field(
+        False,
+        description="run all layers a second time on top, sharing weights, query and key swapped (Pea-KD): twice the "
+        "depth and time for the same weights",
+    )
     dropout: Fraction = Field(0.0, description="hidden and attention dropout while training")
 
     @model_validator(mode="after")
@@ -101,23 +106,60 @@ class Schedule(_Section):
     )
 
 
+class Objectives(_Section):
+    """The weight of each distillation objective; the loss is their weighted sum."""
+
+    ckd: Weight = Field(0.0, description="InfoNCE from student to teacher vectors (DisCo)")
+    rrd: Weight = Field(0.0, description="CKD with the teacher's similarities as soft labels (RRD)")
+    skew_kl: Weight = Field(0.0, description="skewed KL from the teacher's to the student's neighbours (DistiLLM)")
+    skew_rkl: Weight = Field(0.0, description="the same in reverse direction (DistiLLM)")
+    jsd: Weight = Field(0.0, description="Jensen–Shannon divergence of the neighbours (GKD)")
+    atkd: Weight = Field(0.0, description="target and neighbours apart, split by the teacher's uncertainty (ATKD)")
+    skd: Weight = Field(0.0, description="KL on keys the student proposes and the teacher verifies (SKD)")
+    okd: Weight = Field(0.0, description="CKD against a teacher that is adapted meanwhile (OKD)")
+    cosine: Weight = Field(0.0, description="1 - cosine between student and teacher vector")
+    mse: Weight = Field(0.0, description="mean squared error between the vectors")
+    comparative: Weight = Field(0.0, description="squared error between differences of two vectors (Comparative KD)")
+    similarity: Weight = Field(0.0, description="squared error between the batch's similarities (Stella, Jasper)")
+    triplet_order: Weight = Field(0.0, description="hinge on the teacher's order of similarities (Jasper)")
+    mixkd: Weight = Field(0.0, description="1 - cosine on blended texts and blended teacher vectors (MixKD)")
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
+        if not any(self.weights.values()):
+            raise ValueError(f"one of {', '.join(self.weights)} must be above 0")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Every objective's weight by name, in the order above."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
 class Distil(Schedule):
-    """Stage 1, contrastive knowledge distillation (DistilCSE, section 3.2)."""
+    """Stage 1, distillation on unlabelled text; by default contrastive (DistilCSE, section 3.2)."""
 
     texts: tuple[Texts, ...] = Field(min_length=1, description="unlabelled text")
     learning_rate: float = Field(3e-4, gt=0, description="peak of the schedule")
-    ckd_weight: Weight = Field(1.0, description="InfoNCE from student to teacher vectors")
-    cosine_weight: Weight = Field(10.0, description="1 - cosine between student and teacher vector")
-    mse_weight: Weight = Field(0.0, description="mean squared error between the vectors")
+    objectives: Objectives = Field(
+        Objectives(ckd=1, cosine=10), description="what is left out of a section that is given weighs 0"
+    )
     queue_size: int = Field(16_384, ge=0, description="teacher vectors of earlier batches kept as negatives")
     temperature: float = Field(0.05, gt=0, description="divides the cosines; the start where it is learnt")
     learn_temperature: bool = Field(False, description="train the temperature as in the authors' code")
-
-    @model_validator(mode="after")
-    def _has_an_objective(self) -> Self:
-        if not self.ckd_weight + self.cosine_weight + self.mse_weight:
-            raise ValueError("one of ckd_weight, cosine_weight, mse_weight must be above 0")
-        return self
+    label_temperature: float = Field(
+        0.05, gt=0, description="rrd, skew_kl, skew_rkl, jsd, atkd, skd: divides the teacher's own cosines"
+    )
+    skew: float = Field(0.1, ge=0, lt=1, description="skew_kl, skew_rkl: share of the other side in the mixture")
+    jsd_share: float = Field(0.5, gt=0, lt=1, description="jsd: share of the student in the mixture")
+    atkd_easy: Fraction = Field(0.2, description="atkd: weight of texts isolated for the teacher; the rest is hard")
+    skd_candidates: int = Field(64, ge=1, description="skd: keys the student proposes for each text")
+    skd_rank: int = Field(256, ge=0, description="skd: a proposal stays if it is among so many nearest keys")
+    okd_rank: int = Field(32, ge=1, description="okd: rank of the adapter on the teacher's vectors")
+    okd_pull: Weight = Field(0.5, description="okd: draws the adapted teacher towards the student")
+    okd_anchor: float = Field(1.0, gt=0, description="okd: holds it to the teacher as it was")
+    triplet_margin: Weight = Field(0.015, description="triplet_order: margin of the hinge, in cosine")
+    mixkd_concentration: float = Field(0.4, gt=0, description="mixkd: c of Beta(c, c), which the shares come from")
 
 
 class Finetune(Schedule):
@@ -205,6 +247,7 @@ def describe_settings() -> str:
         "teacher.": Teacher,
         "student.": Student,
         "distil.": Distil,
+        "distil.objectives.": Objectives,
         "distil.texts[].": Texts,
         "finetune.": Finetune,
         "finetune.pairs[].": Pairs,
@@ -213,6 +256,10 @@ def describe_settings() -> str:
     for prefix, section in sections.items():
         for name, field in section.model_fields.items():
             if field.description is not None:
-                default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+                default = "required" if field.is_required() else f"`{_shown(field.default)}`"
                 lines.append(f"| `{prefix}{name}` | {default} | {field.description} |")
     return "\n".join(lines)
+
+
+def _shown(default: Any) -> str:
+    return json.dumps(default.model_dump(exclude_unset=True) if isinstance(default, BaseModel) else default)

@@ -3,7 +3,7 @@
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,12 @@ class Objective(nn.Module):
     student: SentenceTransformer
     lengths: NDArray[np.int64]
     """int64[n], tokens of each training example; decides batches."""
+    terms: dict[str, Tensor]
+    """What the last loss was made of, for the history: float[] each, by name, not weighted, without gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms = {}
 
     @abstractmethod
     def loss(self, rows: Rows) -> Tensor:
@@ -100,7 +106,8 @@ def _train(
     for rows, position in batches:
         # The middle of the step, so that neither the first nor the last one has a rate of zero.
         done = min(1.0, (before + len(rows) / 2) / schedule.examples)
-        window.add(_step(objective, optimizer, rows, learning_rate(schedule, done), run), len(rows))
+        loss = _step(objective, optimizer, rows, learning_rate(schedule, done), run)
+        window.add(loss, objective.terms, len(rows))
         progress.advance(len(rows), f"loss {window.mean:.4f}  best {state.best_score:.2f}")
         if _crosses_evaluation(before, position.examples, schedule):
             state = _evaluate(objective, optimizer, run, state, position, window)
@@ -207,11 +214,14 @@ class _LossWindow:
 
     def __init__(self) -> None:
         self._sum = 0.0
+        self._terms: dict[str, Tensor] = {}
         self._examples = 0
         self._started = time.monotonic()
 
-    def add(self, loss: float, examples: int) -> None:
+    def add(self, loss: float, terms: Mapping[str, Tensor], examples: int) -> None:
         self._sum += loss * examples
+        for name, term in terms.items():
+            self._terms[name] = self._terms.get(name, 0) + term * examples
         self._examples += examples
 
     @property
@@ -220,4 +230,6 @@ class _LossWindow:
 
     def summary(self) -> HistoryEntry:
         seconds = time.monotonic() - self._started
-        return {"loss": self.mean, "examples_per_second": self._examples / max(seconds, 1e-9)}
+        speed = self._examples / max(seconds, 1e-9)
+        terms = {name: float(total) / self._examples for name, total in self._terms.items()}
+        return {"loss": self.mean, "terms": terms, "examples_per_second": speed}

@@ -1,30 +1,12 @@
-"""The objectives as pure functions of tensors. No models, no state, no I/O.
+"""The objectives that compare vectors, as pure functions of tensors. No models, no state, no I/O.
 
-Vectors called `student` and `teacher` are float[batch, dim], row i belonging to text i, normalised where the formula
-says z and k; teacher vectors never receive gradients.
+Vectors called `student` and `teacher` are float[batch, dim], row i belonging to text i; teacher vectors never receive
+gradients. Each objective is a mean, float32[], and 0 where a batch has too few texts to compare.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def ckd(student: Tensor, teacher: Tensor, queue: Tensor, temperature: Tensor | float) -> Tensor:
-    """Contrastive knowledge distillation: InfoNCE from student to teacher vectors (DistilCSE, equation 5).
-
-    −1/B Σ_i log( exp(z_i·k_i/τ) / ( Σ_j exp(z_i·k_j/τ) + Σ_q exp(z_i·q/τ) ) ): the positive is the teacher's vector of
-    the same text; negatives are its vectors of the batch's other texts and of the queue. Student vectors are
-    never keys.
-
-    Args:
-        student: float[B, dim], any length.
-        teacher: float[B, dim], any length.
-        queue: unit teacher vectors of earlier batches, float[K, dim]; K may be 0.
-        temperature: τ > 0.
-    """
-    keys = torch.cat([F.normalize(teacher, dim=-1), queue.to(teacher.dtype)])
-    logits = (F.normalize(student, dim=-1) @ keys.T).float() / temperature
-    return F.cross_entropy(logits, torch.arange(len(student), device=logits.device))
 
 
 def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -35,6 +17,41 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error over batch and components of the vectors as they come: the paper's KD baseline."""
     return F.mse_loss(student.float(), teacher.float())
+
+
+def comparative(student: Tensor, teacher: Tensor) -> Tensor:
+    """Comparative distillation: mean over i, j and components of ((s_i − s_j) − (t_i − t_j))², vectors as they come.
+
+    Computed in O(B · dim) as twice the MSE that is left once the batch's mean residual is taken away, which is the
+    same. Source: Comparative KD (2311.02253), pairs. Limits: blind to a constant offset between the two spaces.
+    """
+    residual = student.float() - teacher.float()
+    return 2 * (residual - residual.mean(dim=0)).square().mean()
+
+
+def similarity(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all i, j of (cos(s_i, s_j) − cos(t_i, t_j))²; dimensions may differ.
+
+    Source: Stella and Jasper (2412.19048), similarity loss. Limits: blind to a rotation of the student's space.
+    """
+    return F.mse_loss(_cosines(student), _cosines(teacher))
+
+
+def triplet_order(student: Tensor, teacher: Tensor, *, margin: float, shift: int) -> Tensor:
+    """Relative similarity: what the teacher finds more alike must be so for the student, by `margin`.
+
+    Mean over comparisons of pairs (i, j) and (m, n) with cos(t_i, t_j) > cos(t_m, t_n) of
+    max(0, cos(s_m, s_n) − cos(s_i, s_j) + margin); ties of the teacher count 0. All B⁴/8 comparisons would not fit into
+    memory: each of the P = B (B − 1) / 2 pairs is compared with the one `shift` places on, and the mean over
+    all shifts 1 … P − 1 is the mean over all comparisons, so a random shift a step estimates it without bias.
+    Source: Jasper (2412.19048), relative similarity loss, margin 0.015.
+    """
+    first, second = torch.triu_indices(len(student), len(student), offset=1, device=student.device)
+    learnt, reference = (_cosines(vectors)[first, second] for vectors in (student, teacher))
+    # +1 where the teacher finds the pair more alike than the other, −1 where less.
+    order = (reference - reference.roll(shift)).sign()
+    hinge = F.relu(margin - order * (learnt - learnt.roll(shift)))
+    return (hinge * order.abs()).sum() / max(len(learnt), 1)
 
 
 def contrastive(anchor: Tensor, positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
@@ -51,3 +68,10 @@ def contrastive(anchor: Tensor, positive: Tensor, negative: Tensor, temperature:
     candidates = F.normalize(torch.cat([positive, negative]).float(), dim=-1)
     logits = F.normalize(anchor.float(), dim=-1) @ candidates.T / temperature
     return F.cross_entropy(logits, torch.arange(len(anchor), device=logits.device))
+
+
+def _cosines(vectors: Tensor) -> Tensor:
+    """All similarities within a batch, float32[B, B]; small differences count here, so never in lower precision."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        unit = F.normalize(vectors.float(), dim=-1)
+        return unit @ unit.T

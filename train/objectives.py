@@ -1,25 +1,26 @@
 """The two stages' objectives: which vectors are computed and which losses join them. Knows no schedule, no files."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from bundle.arrays import Ids
 from train.batches import Rows
 from train.config import Distil, Finetune
 from train.corpus import TextMixture, TokenizedTexts, VectorMixture
+from train.distillation import TERMS, Batch, Term
 from train.loop import Objective
-from train.losses import ckd, contrastive, cosine_distance, mse
+from train.losses import contrastive, cosine_distance
 from train.memory import NegativeQueue
-from train.student import embed_ids, pad_rows
+from train.mixing import draw_mix, mixed_targets, mixed_vectors
+from train.online_teacher import OnlineTeacher, adapter_loss, mean_cosine
+from train.relational_losses import ckd, log_probabilities
+from train.student import cut_and_pad, embed_ids, embed_rows
 
 
 class DistilObjective(Objective):
-    """Stage 1: the student's vector of a text is drawn to the teacher's and away from those of other texts."""
+    """Stage 1: on unlabelled text, the weighted sum of the recipe's distillation objectives."""
 
     def __init__(
         self,
@@ -38,6 +39,9 @@ class DistilObjective(Objective):
         self.log_temperature = nn.Parameter(
             torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature
         )
+        self._weights = {name: weight for name, weight in config.objectives.weights.items() if weight}
+        if "okd" in self._weights:
+            self.online_teacher = OnlineTeacher(teacher_vectors.dimension, config.okd_rank)
         self.to(student.device)
         self.lengths = np.minimum(texts.lengths[rows], config.max_length)
         self._rows = rows
@@ -48,24 +52,45 @@ class DistilObjective(Objective):
 
     def loss(self, rows: Rows) -> Tensor:
         """See `Objective`."""
-        config = self._config
         texts = self._rows[rows]
-        teacher = torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device)
-        student = self.projection(embed_rows(self.student, [self._texts[text] for text in texts], config.max_length))
-        self._last_batch = teacher
-        loss = torch.zeros((), device=teacher.device)
-        if config.ckd_weight:
-            loss = loss + config.ckd_weight * ckd(student, teacher, self.queue.negatives, self.log_temperature.exp())
-        if config.cosine_weight:
-            loss = loss + config.cosine_weight * cosine_distance(student, teacher)
-        if config.mse_weight:
-            loss = loss + config.mse_weight * mse(student, teacher)
+        ids, mask = cut_and_pad([self._texts[text] for text in texts], self._config.max_length, self.student.device)
+        batch = Batch(
+            config=self._config,
+            student=self.projection(embed_ids(self.student, ids, mask)),
+            teacher=torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device),
+            queue=self.queue.negatives,
+            temperature=self.log_temperature.exp(),
+        )
+        self._last_batch = batch.teacher
+        objectives: dict[str, Term] = {**TERMS, "okd": self._okd, "mixkd": lambda batch: self._mixkd(batch, ids, mask)}
+        loss = torch.zeros((), device=self.student.device)
+        self.terms = {}
+        for name, weight in self._weights.items():
+            value = objectives[name](batch)
+            self.terms[name] = value.detach()
+            loss = loss + weight * value
         return loss
 
     def after_step(self) -> None:
         """Enqueue last, so that no text is its own negative."""
         if self._last_batch is not None:
             self.queue.put(self._last_batch)
+
+    def _okd(self, batch: Batch) -> Tensor:
+        """CKD against the adapted keys, which learn by a loss of their own (`online_teacher`)."""
+        keys = self.online_teacher(batch.keys)
+        adapted, unit = keys[: len(batch.teacher)], batch.keys[: len(batch.teacher)]
+        self.terms["okd_mean_cosine"] = mean_cosine(adapted.detach())
+        imitation = ckd(log_probabilities(batch.student, keys.detach(), batch.temperature))
+        return imitation + adapter_loss(
+            adapted, unit, batch.student, pull=batch.config.okd_pull, anchor=batch.config.okd_anchor
+        )
+
+    def _mixkd(self, batch: Batch, ids: Tensor, mask: Tensor) -> Tensor:
+        """1 − cosine between the student's vector of a blend and the blend of the teacher's vectors."""
+        mix = draw_mix(len(ids), batch.config.mixkd_concentration, ids.device)
+        student = self.projection(mixed_vectors(self.student, ids, mask, mix))
+        return cosine_distance(student, mixed_targets(batch.keys[: len(ids)], mix))
 
 
 class FinetuneObjective(Objective):
@@ -97,9 +122,12 @@ class FinetuneObjective(Objective):
         vectors = embed_rows(self.student, [self._pairs.texts[text] for text in flat], config.max_length)
         anchor, positive, negative = vectors.split([len(rows), len(rows), len(flat) - 2 * len(rows)])
         loss = contrastive(anchor, positive, negative, config.temperature)
+        self.terms = {"contrastive": loss.detach()}
         if self._teacher_vectors is not None:
             teacher = torch.from_numpy(self._teacher_vectors[flat]).to(vectors.device)
-            loss = loss + config.distil_weight * cosine_distance(self.projection(vectors), teacher)
+            distance = cosine_distance(self.projection(vectors), teacher)
+            self.terms["cosine"] = distance.detach()
+            loss = loss + config.distil_weight * distance
         return loss
 
 
@@ -111,16 +139,3 @@ class TokenizedPairs:
         self.columns = columns
         padded = np.append(texts.lengths, 0)  # index −1, a missing negative, has length 0
         self.longest: NDArray[np.int64] = padded[columns].max(axis=1)
-
-
-def embed_rows(student: SentenceTransformer, rows: Sequence[Ids], max_length: int) -> Tensor:
-    """The student's vectors of ragged ids cut to `max_length`, float[n, dim], with gradients."""
-    input_ids, attention_mask = pad_rows([_cut(row, max_length) for row in rows])
-    return embed_ids(student, input_ids.to(student.device), attention_mask.to(student.device))
-
-
-def _cut(ids: Ids, max_length: int) -> Tensor:
-    """At most `max_length` ids, the last special token kept."""
-    if len(ids) > max_length:
-        ids = np.append(ids[: max_length - 1], ids[-1])
-    return torch.from_numpy(ids.astype(np.int64))

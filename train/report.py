@@ -71,6 +71,12 @@ def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:
 def _card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsScores]) -> str:
     teacher = record["teacher"]
     finetuned = f", then finetuned on {_paths(recipe.finetune.pairs)}" if recipe.finetune else ""
+    sharing = (
+        " The upper half of its layers shares the lower half's weights, query and key swapped (Pea-KD); the files hold "
+        "them twice, so that any library can open them."
+        if recipe.student.share_layers
+        else ""
+    )
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -83,8 +89,8 @@ tags: [sentence-transformers, feature-extraction, distillation]
 
 # {recipe.name}
 
-A sentence-embedding model of {record["parameters"]:,} parameters, distilled from `{teacher}` by contrastive
-knowledge distillation (DisCo / DistilCSE, arXiv 2112.05638) on {_paths(recipe.distil.texts)}{finetuned}.
+A sentence-embedding model of {record["parameters"]:,} parameters, distilled from `{teacher}` by the method of DisCo /
+DistilCSE (arXiv 2112.05638; objectives {_objectives(recipe)}) on {_paths(recipe.distil.texts)}{finetuned}.{sharing}
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -100,6 +106,11 @@ print(model.similarity(*model.encode(["A child reads a book.", "A kid is reading
 The checkpoint was selected by {record["selection"]}. `training.json` holds the whole recipe, data hashes, versions
 and the training history.
 """
+
+
+def _objectives(recipe: Recipe) -> str:
+    weights = recipe.distil.objectives.weights
+    return " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
 
 
 def _paths(sources: tuple[Any, ...]) -> str:

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from bundle.arrays import Ids, Vectors, normalize
 from bundle.quality import spearman
 from bundle.sts import SELECTION, score
-from train.objectives import embed_rows
+from train.student import embed_rows
 
 _BATCH = 64
 

@@ -22,7 +22,7 @@ from train.objectives import DistilObjective, FinetuneObjective, TokenizedPairs
 from train.progress import Progress
 from train.report import write_report
 from train.scoring import AgreementSelection, Selection, StsSelection
-from train.student import make_student, tokenizer_file
+from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder
 
 _HELD_OUT = 1000
@@ -72,7 +72,7 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     history = _distil(run, corpus, selection)
     history += _finetune(run, selection)
     with staged_directory(out) as staged:
-        student.save(str(staged), create_model_card=False)
+        save_student(student, recipe.student, staged)
         write_report(staged, recipe, student, teacher.folder, data=data, selection=selection.name, history=history)
     shutil.rmtree(folder)
 

@@ -1,15 +1,19 @@
 """Making a student and running it on token ids. Knows layers and pooling; knows no loss and no data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from bundle.arrays import Ids
 from train.config import Student
 from train.errors import ModelError
+from train.layer_sharing import share_layers, unshared
 from train.locate import locate_model
 from train.teacher import MODEL_OPTIONS, open_model
 
@@ -18,7 +22,7 @@ def make_student(config: Student, teacher: Path, scratch: Path) -> SentenceTrans
     """Build the untrained student: encoder, mean pooling, normalisation. `scratch` is a folder for a random start.
 
     Raises:
-        ModelError: the teacher has no such layers, or a model to start from cannot be loaded.
+        ModelError: the teacher has no such layers, a model to start from cannot be loaded, or layers cannot be shared.
     """
     if config.init == "teacher-layers":
         transformer = _keep_layers(teacher, config.layers)
@@ -27,6 +31,8 @@ def make_student(config: Student, teacher: Path, scratch: Path) -> SentenceTrans
         transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
     else:
         transformer = _random(config, teacher, scratch)
+    if config.share_layers:
+        share_layers(transformer.auto_model)
     transformer.max_seq_length = min(config.max_length, _positions(transformer))
     set_dropout(transformer, config.dropout)
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
@@ -42,6 +48,11 @@ def embed_ids(student: SentenceTransformer, input_ids: Tensor, attention_mask: T
     return vectors
 
 
+def embed_rows(student: SentenceTransformer, rows: Sequence[Ids], max_length: int) -> Tensor:
+    """The student's vectors of ragged ids cut to `max_length`, float[n, dim], with gradients."""
+    return embed_ids(student, *cut_and_pad(rows, max_length, student.device))
+
+
 def tokenizer_file(student: SentenceTransformer, scratch: Path) -> Path:
     """Write the student's `tokenizer.json` into `scratch` and return its path.
 
@@ -52,6 +63,11 @@ def tokenizer_file(student: SentenceTransformer, scratch: Path) -> Path:
         raise ModelError("the student's tokenizer has no fast version (tokenizer.json); convert it first")
     student.tokenizer.save_pretrained(scratch)
     return scratch / "tokenizer.json"
+
+
+def save_student(student: SentenceTransformer, config: Student, folder: Path) -> None:
+    """Write `student` as a stock sentence-transformers directory; shared layers are written out in full."""
+    (unshared(student) if config.share_layers else student).save(str(folder), create_model_card=False)
 
 
 def set_dropout(model: nn.Module, probability: float) -> None:
@@ -107,8 +123,21 @@ def _positions(transformer: Transformer) -> int:
     return int(getattr(transformer.auto_model.config, "max_position_embeddings", 512))
 
 
+def cut_and_pad(rows: Sequence[Ids], max_length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ragged ids as (input_ids, attention_mask), int64[n, length ≤ max_length] each, on `device`."""
+    input_ids, attention_mask = pad_rows([_cut(row, max_length) for row in rows])
+    return input_ids.to(device), attention_mask.to(device)
+
+
 def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack ragged ids into (input_ids, attention_mask), int64[n, longest], padded with 0 on the right."""
     input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
     return input_ids, (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+
+
+def _cut(ids: Ids, max_length: int) -> Tensor:
+    """At most `max_length` ids, the last special token kept."""
+    if len(ids) > max_length:
+        ids = np.append(ids[: max_length - 1], ids[-1])
+    return torch.from_numpy(ids.astype(np.int64))

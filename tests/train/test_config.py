@@ -64,9 +64,36 @@ def test_a_bad_value_is_named(override: str, complaint: str) -> None:
 
 
 def test_a_run_needs_an_objective() -> None:
-    weights = ["distil.ckd_weight=0", "distil.cosine_weight=0"]
+    weights = ["distil.objectives.ckd=0", "distil.objectives.cosine=0"]
     with pytest.raises(RecipeError, match="must be above 0"):
         load_recipe(recipe_path("disco-minilm-l3"), weights)
+
+
+def test_without_a_section_the_objectives_are_ckd_and_cosine(make_recipe: Callable[..., Recipe]) -> None:
+    weights = make_recipe().distil.objectives.weights
+    assert {name: weight for name, weight in weights.items() if weight} == {"ckd": 1, "cosine": 10}
+    assert load_recipe(recipe_path("disco-minilm-l3")).distil.objectives == make_recipe().distil.objectives
+
+
+def test_what_a_section_of_objectives_leaves_out_weighs_nothing(make_recipe: Callable[..., Recipe]) -> None:
+    weights = make_recipe(distil={"objectives": {"mse": 2}}).distil.objectives.weights
+    assert {name: weight for name, weight in weights.items() if weight} == {"mse": 2}
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("distil.objectives={}", "one of ckd, rrd, .* must be above 0"),
+        ("distil.objectives.ckd=-1", r"distil\.objectives\.ckd: .*greater than or equal to 0"),
+        ("distil.objectives.kd=1", r"distil\.objectives\.kd: Extra inputs"),
+        ("distil.skew=1", r"distil\.skew: .*less than 1"),
+        ("distil.okd_anchor=0", r"distil\.okd_anchor: .*greater than 0"),
+        ("distil.label_temperature=0", r"distil\.label_temperature: .*greater than 0"),
+    ],
+)
+def test_a_bad_objective_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(recipe_path("disco-minilm-l3"), [override])
 
 
 def test_a_missing_recipe_names_the_shipped_ones() -> None:

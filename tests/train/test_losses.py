@@ -1,10 +1,12 @@
+import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from train.losses import ckd, contrastive, cosine_distance, mse
+from train.losses import comparative, contrastive, cosine_distance, mse, similarity, triplet_order
 
 BATCH, DIM, QUEUE = 5, 7, 11
 
@@ -29,49 +31,6 @@ def cosine(left: Tensor, right: Tensor) -> float:
     return float((left @ right / (left.norm() * right.norm())).item())
 
 
-def test_ckd_equals_the_formula_written_out(student: Tensor, teacher: Tensor, queue: Tensor) -> None:
-    temperature = 0.3
-    total = 0.0
-    for i in range(BATCH):
-        positive = math.exp(cosine(student[i], teacher[i]) / temperature)
-        batch = sum(math.exp(cosine(student[i], teacher[j]) / temperature) for j in range(BATCH))
-        older = sum(math.exp(cosine(student[i], queue[q]) / temperature) for q in range(QUEUE))
-        total -= math.log(positive / (batch + older)) / BATCH
-    assert ckd(student, teacher, queue, temperature).item() == pytest.approx(total, rel=1e-5)
-
-
-def test_ckd_without_anything_to_tell_apart_is_zero(student: Tensor, teacher: Tensor) -> None:
-    assert ckd(student[:1], teacher[:1], teacher[:0], 0.05).item() == 0.0
-
-
-def test_ckd_of_a_hot_temperature_is_the_entropy_of_chance(student: Tensor, teacher: Tensor, queue: Tensor) -> None:
-    assert ckd(student, teacher, queue, 1e6).item() == pytest.approx(math.log(BATCH + QUEUE), abs=1e-4)
-
-
-def test_ckd_of_a_perfect_student_vanishes_as_the_temperature_falls(teacher: Tensor, queue: Tensor) -> None:
-    losses = [ckd(teacher, teacher, queue, temperature).item() for temperature in (0.5, 0.1, 0.01)]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 1e-4
-
-
-def test_ckd_ignores_the_length_of_vectors(student: Tensor, teacher: Tensor, queue: Tensor) -> None:
-    scaled = ckd(3 * student, 0.2 * teacher, queue, 0.1)
-    assert scaled.item() == pytest.approx(ckd(student, teacher, queue, 0.1).item(), rel=1e-5)
-
-
-def test_ckd_trains_the_student_and_a_learnable_temperature_only(student: Tensor, queue: Tensor) -> None:
-    temperature = torch.tensor(0.2, requires_grad=True)
-    ckd(student, torch.ones(BATCH, DIM), queue, temperature).backward()
-    assert student.grad is not None
-    assert student.grad.abs().sum() > 0
-    assert temperature.grad is not None
-    assert temperature.grad != 0
-
-
-def test_a_negative_in_the_queue_raises_the_loss(student: Tensor, teacher: Tensor, queue: Tensor) -> None:
-    assert ckd(student, teacher, queue, 0.1) > ckd(student, teacher, queue[:0], 0.1)
-
-
 def test_cosine_distance_counts_from_zero_to_two(teacher: Tensor) -> None:
     assert cosine_distance(5 * teacher, teacher).item() == pytest.approx(0, abs=1e-6)
     assert cosine_distance(-teacher, teacher).item() == pytest.approx(2, abs=1e-6)
@@ -82,6 +41,86 @@ def test_mse_is_the_mean_over_texts_and_components(student: Tensor, teacher: Ten
         BATCH * DIM
     )
     assert mse(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_comparative_equals_the_formula_over_all_pairs(student: Tensor, teacher: Tensor) -> None:
+    total = 0.0
+    for i, j, d in itertools.product(range(BATCH), range(BATCH), range(DIM)):
+        learnt = student[i, d].item() - student[j, d].item()
+        total += (learnt - (teacher[i, d].item() - teacher[j, d].item())) ** 2
+    assert comparative(student, teacher).item() == pytest.approx(total / (BATCH * BATCH * DIM), rel=1e-5)
+
+
+def test_comparative_is_blind_to_a_constant_offset(student: Tensor, teacher: Tensor) -> None:
+    moved = comparative(student + torch.arange(DIM), teacher)
+    assert moved.item() == pytest.approx(comparative(student, teacher).item(), rel=1e-5)
+    assert comparative(teacher + 1, teacher).item() == pytest.approx(0, abs=1e-9)
+    assert mse(teacher + 1, teacher).item() == pytest.approx(1)
+
+
+def test_similarity_equals_the_formula_written_out(student: Tensor, teacher: Tensor) -> None:
+    pairs = list(itertools.product(range(BATCH), range(BATCH)))
+    total = sum((cosine(student[i], student[j]) - cosine(teacher[i], teacher[j])) ** 2 for i, j in pairs)
+    assert similarity(student, teacher).item() == pytest.approx(total / len(pairs), rel=1e-4)
+
+
+def test_similarity_is_blind_to_rotation_length_and_dimension(teacher: Tensor) -> None:
+    rotation = torch.linalg.qr(torch.randn(DIM, DIM, generator=torch.Generator().manual_seed(4))).Q
+    assert similarity(3 * teacher @ rotation, teacher).item() == pytest.approx(0, abs=1e-10)
+    wider = torch.nn.functional.pad(teacher, (0, 2))
+    assert similarity(wider, teacher).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_similarities_are_not_rounded_where_all_else_is_bfloat16(student: Tensor, teacher: Tensor) -> None:
+    plain = similarity(student, teacher)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(similarity(student, teacher), plain)
+
+
+PAIRS = list(itertools.combinations(range(BATCH), 2))
+
+
+def test_the_shifts_of_triplet_order_make_up_the_formula_over_all_comparisons(student: Tensor, teacher: Tensor) -> None:
+    total = 0.0
+    for (i, j), (m, n) in itertools.permutations(PAIRS, 2):
+        if cosine(teacher[i], teacher[j]) > cosine(teacher[m], teacher[n]):
+            total += max(0.0, cosine(student[m], student[n]) - cosine(student[i], student[j]) + 0.1)
+    comparisons = len(PAIRS) * (len(PAIRS) - 1) / 2
+    shifts = range(1, len(PAIRS))
+    found = [triplet_order(student, teacher, margin=0.1, shift=shift).item() for shift in shifts]
+    assert sum(found) / len(found) == pytest.approx(total / comparisons, rel=1e-4)
+
+
+def test_triplet_order_of_a_perfect_student_is_its_margin_at_most(teacher: Tensor) -> None:
+    assert triplet_order(2 * teacher, teacher, margin=0.0, shift=1).item() == 0
+    assert 0 < triplet_order(2 * teacher, teacher, margin=0.5, shift=1).item() <= 0.5
+
+
+def test_comparisons_the_teacher_cannot_decide_cost_nothing(student: Tensor) -> None:
+    assert triplet_order(student, torch.eye(BATCH), margin=0.5, shift=1).item() == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batches_too_small_to_compare_cost_nothing_and_have_a_finite_gradient(
+    student: Tensor, teacher: Tensor, batch: int
+) -> None:
+    few = student[:batch]
+    losses: dict[str, Callable[[], Tensor]] = {
+        "comparative": lambda: comparative(few[:1], teacher[:1]),
+        "similarity": lambda: similarity(few[:1], teacher[:1]),
+        "triplet_order": lambda: triplet_order(few, teacher[:batch], margin=0.015, shift=1),
+    }
+    for name, loss in losses.items():
+        assert loss().item() == pytest.approx(0, abs=1e-9), name
+        assert torch.autograd.grad(loss(), student)[0].isfinite().all(), name
+
+
+@pytest.mark.parametrize("loss", [cosine_distance, mse, comparative, similarity])
+def test_every_objective_trains_the_student(
+    loss: Callable[[Tensor, Tensor], Tensor], student: Tensor, teacher: Tensor
+) -> None:
+    assert torch.autograd.grad(loss(student, teacher), student)[0].abs().sum() > 0
+    assert loss(teacher, teacher).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("negatives", [0, 3, BATCH])

@@ -13,9 +13,10 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import sentences
-from train.config import Recipe
+from train.config import Objectives, Recipe
 from train.errors import ResumeError
 from train.stages import train
+from train.student import parameter_count
 
 TEXTS = sentences(20, seed=9)
 
@@ -46,13 +47,47 @@ def test_dimensions_may_differ(make_recipe: Callable[..., Recipe], tmp_path: Pat
     small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
     train(
         make_recipe(
-            student=small, finetune={"distil_weight": 1.0}, distil={"learn_temperature": True, "mse_weight": 1}
+            student=small,
+            finetune={"distil_weight": 1.0},
+            distil={"learn_temperature": True, "objectives": {"ckd": 1, "cosine": 10, "mse": 1}},
         ),
         tmp_path / "student",
         data=None,
         resume=False,
     )
     assert encode(tmp_path / "student").shape == (20, 16)
+
+
+@pytest.mark.parametrize("objective", Objectives.model_fields)
+def test_every_objective_trains(make_recipe: Callable[..., Recipe], tmp_path: Path, objective: str) -> None:
+    distil = {
+        "objectives": {objective: 1},
+        "examples": 480,
+        "evaluations": 2,
+        "queue_size": 16,
+        "skd_candidates": 8,
+        "skd_rank": 4,
+        "learning_rate": 3e-3,
+    }
+    fresh = {"init": "random", "hidden_layers": 1, "hidden_size": 32, "attention_heads": 4}
+    recipe = make_recipe(student=fresh, distil=distil).model_copy(update={"finetune": None})
+    train(recipe, tmp_path / "student", data=None, resume=False)
+    record = json.loads((tmp_path / "student" / "training.json").read_text())
+    values = [entry["terms"][objective] for entry in record["history"][1:]]
+    assert len(values) == 2
+    assert values[1] < values[0]
+    assert set(record["history"][1]["terms"]) - {"okd_mean_cosine"} == {objective}
+    assert f"1 × {objective}" in (tmp_path / "student" / "README.md").read_text()
+
+
+def test_layers_may_be_shared(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = make_recipe(student={"share_layers": True}, distil={"examples": 160, "evaluations": 1})
+    train(recipe.model_copy(update={"finetune": None}), tmp_path / "student", data=None, resume=False)
+    record = json.loads((tmp_path / "student" / "training.json").read_text())
+    reopened = SentenceTransformer(str(tmp_path / "student"))
+    assert json.loads((tmp_path / "student" / "config.json").read_text())["num_hidden_layers"] == 2
+    assert record["parameters"] < parameter_count(reopened)
+    assert "shares the lower half's weights" in (tmp_path / "student" / "README.md").read_text()
 
 
 def test_nothing_is_overwritten_and_no_run_is_mixed_up(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -71,7 +106,8 @@ def test_nothing_is_overwritten_and_no_run_is_mixed_up(make_recipe: Callable[...
 def test_a_killed_run_resumes_to_the_same_student(
     make_recipe: Callable[..., Recipe], tmp_path: Path, cache: Path
 ) -> None:
-    recipe = make_recipe(distil={"examples": 4000, "evaluations": 40})
+    drawing_lots = {"ckd": 1, "cosine": 10, "skd": 1, "okd": 1, "mixkd": 1, "triplet_order": 1}
+    recipe = make_recipe(distil={"examples": 3000, "evaluations": 40, "skd_candidates": 8, "objectives": drawing_lots})
     recipe_file = tmp_path / "recipe.toml"
     recipe_file.write_text(_toml(recipe.model_dump(mode="json", exclude_none=True)))
     command = [sys.executable, "-m", "train", str(recipe_file), "--out"]

@@ -8,8 +8,7 @@ from sentence_transformers import SentenceTransformer
 
 from train.config import Student
 from train.errors import ModelError
-from train.objectives import embed_rows
-from train.student import make_student, pad_rows, parameter_count, set_dropout, tokenizer_file
+from train.student import embed_rows, make_student, pad_rows, parameter_count, set_dropout, tokenizer_file
 
 TEXTS = ["the cat sat on the mat", "a dog", "quick brown bird flew over the river with a book"]
 
