@@ -1,6 +1,6 @@
 """Pea-KD's shuffled parameter sharing: n stored layers run as 2n, the upper half with query and key swapped.
 
-As many weights as n layers, as much time as 2n. Source: Pea-KD (2009.14822), section 3.1. Knows BERT's layer layout.
+As many weights as n layers, as much time as 2n. Source: Pea-KD (2009.14822). Knows BERT's layer layout.
 """
 
 import copy

@@ -40,7 +40,7 @@ def ckd(log_student: Tensor) -> Tensor:
     """Contrastive knowledge distillation: −1/B Σ_i log p^S_i(i), InfoNCE from student to teacher vectors.
 
     The positive is the teacher's vector of the same text; negatives are its vectors of the batch's other texts and
-    of the queue. Student vectors are never keys. Source: DistilCSE (2112.05638), equation 5.
+    of the queue. Student vectors are never keys. Source: DisCo / DistilCSE (2112.05638).
     Limits: a perfect student's loss vanishes with τ; τ → ∞ gives log C.
     """
     return F.nll_loss(log_student, torch.arange(len(log_student), device=log_student.device))
@@ -59,7 +59,7 @@ def rrd(log_student: Tensor, log_teacher: Tensor) -> Tensor:
 def skew_kl(log_student: Tensor, log_teacher: Tensor, skew: float) -> Tensor:
     """Skew KL: KL(p^T ‖ a p^T + (1−a) p^S), whose gradient stays bounded where the student ignores a neighbour.
 
-    Source: DistiLLM (2402.03898), section 3.1, a = 0.1; unlike its code this keeps the teacher's entropy.
+    Source: DistiLLM (2402.03898), a = 0.1; unlike its code this keeps the teacher's entropy.
     Limits: a → 0 gives KL(p^T ‖ p^S); p^S = p^T gives 0; never above −log a.
     """
     return _kl(log_teacher, _mixture(log_teacher, log_student, skew)).mean()
@@ -68,7 +68,7 @@ def skew_kl(log_student: Tensor, log_teacher: Tensor, skew: float) -> Tensor:
 def skew_rkl(log_student: Tensor, log_teacher: Tensor, skew: float) -> Tensor:
     """Skew reverse KL: KL(p^S ‖ (1−a) p^T + a p^S); drops neighbours rather than smear over all of them.
 
-    Source: DistiLLM (2402.03898), section 3.1, a = 0.1.
+    Source: DistiLLM (2402.03898), a = 0.1.
     Limits: a → 0 gives KL(p^S ‖ p^T); p^S = p^T gives 0; never above −log a.
     """
     return _kl(log_student, _mixture(log_student, log_teacher, skew)).mean()
@@ -77,7 +77,7 @@ def skew_rkl(log_student: Tensor, log_teacher: Tensor, skew: float) -> Tensor:
 def jsd(log_student: Tensor, log_teacher: Tensor, share: float) -> Tensor:
     """Jensen–Shannon divergence: (1−l) KL(p^T ‖ m) + l KL(p^S ‖ m) with m = (1−l) p^T + l p^S.
 
-    Source: its generalised form as in GKD (2306.13649), section 2.
+    Source: the generalised form of GKD (2306.13649).
     Limits: l = 1/2 is symmetric and at most log 2; p^S = p^T gives 0.
     """
     mean = _mixture(log_student, log_teacher, share)
@@ -90,7 +90,8 @@ def atkd(log_student: Tensor, log_teacher: Tensor, easy: float) -> Tensor:
     KL(p^T ‖ p^S) = TKD + UNC · DKD (`split_kl`): where the teacher is sure of the own key, its uncertainty UNC
     suppresses what can be learnt of neighbours, so DKD counts in full here. Easy are the texts whose UNC lies strictly
     below the batch's lower median, isolated ones; ties are hard, and so is a whole batch of equals.
-    Source: ATKD (2402.11890), section 3, easy = 0.2. Limits: nobody easy leaves (1 − `easy`) × mean (TKD + DKD).
+    Source: ATKD (2402.11890), easy = 0.2, split as in its code.
+    Limits: nobody easy leaves (1 − `easy`) × mean (TKD + DKD).
     """
     target, others, uncertainty = split_kl(log_student, log_teacher)
     is_easy = uncertainty < uncertainty.median()
@@ -114,7 +115,7 @@ def skd(
     """Speculative distillation: KL(p^T ‖ p^S), both renormalised to the keys of `propose_and_verify`.
 
     Hard negatives chosen by the student, filtered by the teacher. Gradients flow through p^S on the chosen keys, not
-    through choosing. Source: SKD (2410.11325), algorithm 1, with keys for tokens.
+    through choosing. Source: SKD (2410.11325), with keys in place of tokens.
     Limits: `candidates` ≥ C − 1 gives KL(p^T ‖ p^S) over all keys, whatever `rank`.
     """
     chosen = propose_and_verify(log_student, log_teacher, candidates=candidates, rank=rank, generator=generator)
