@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,17 @@ def test_padding_of_both_stays_masked(student: SentenceTransformer, batch: tuple
     assert torch.allclose(wide, narrow, atol=1e-6)
 
 
+def test_where_one_text_has_ended_the_other_fades_without_the_padding_tokens_meaning(
+    student: SentenceTransformer, batch: tuple[Tensor, Tensor]
+) -> None:
+    pair = mix([0], [1], [0.4])
+    before = mixed_vectors(student, *batch, pair)
+    model: Any = student[0]
+    with torch.no_grad():
+        model.auto_model.get_input_embeddings().weight[0] = 7.0
+    assert torch.equal(mixed_vectors(student, *batch, pair), before)
+
+
 def test_a_blend_is_neither_of_its_texts_and_trains_the_student(
     student: SentenceTransformer, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -63,7 +75,8 @@ def test_a_blend_is_neither_of_its_texts_and_trains_the_student(
     for row in (0, 2):
         assert not torch.allclose(blended[0], embed_ids(student, *batch)[row], atol=1e-3)
     blended[0, 0].backward()
-    tokens = student[0].auto_model.get_input_embeddings().weight  # type: ignore[union-attr, operator]
+    model: Any = student[0]
+    tokens = model.auto_model.get_input_embeddings().weight
     assert tokens.grad[5].abs().sum() > 0
     assert tokens.grad[20].abs().sum() == 0  # in neither text
 
