@@ -1,9 +1,15 @@
 """The ONNX Runtime engine behind the `Encoder` contract. Owns padding and session settings; knows no bundle."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+# ONNX Runtime would report its use to its makers and leave a file in the temporary folder. It reads this when it is
+# imported, so the one module that imports it for serving must be the one to say no.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
 from numpy.typing import NDArray
 

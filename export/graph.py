@@ -24,9 +24,14 @@ from export.errors import DamagedStudentError
 from export.loading import LOADING_ERRORS, first_line, quiet_loading
 from export.source import Student
 
+# What sentence-transformers' ONNX backend reads, to pool by itself; who asks for vectors only never computes a copy.
+_TOKENS = "last_hidden_state"
+
 
 def export_graph(student: Student, target: Path) -> None:
     """Write the fp32 graph of `student`: `input_ids`, `attention_mask` (int64[n, length]) → float32[n, dim].
+
+    A second output holds the tokens' vectors, float32[n, length, dim].
 
     Raises:
         DamagedStudentError: the weights are missing, incomplete or do not fit `config.json`.
@@ -48,14 +53,15 @@ class SentenceEncoder(nn.Module):
         self._normalize = normalize
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Map int64[n, length] ids and mask (1 for text, 0 for padding on the right) to float32[n, dim]."""
+        """Map int64[n, length] ids and mask (1 for text, 0 for padding on the right) to the graph's outputs."""
         tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self._pooling == "cls":
             vectors = tokens[:, 0]
         else:
             weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
             vectors = (tokens * weights).sum(dim=1) / weights.sum(dim=1)
-        return {OUTPUT: functional.normalize(vectors, dim=1) if self._normalize else vectors}
+        unit = functional.normalize(vectors, dim=1) if self._normalize else vectors
+        return {OUTPUT: unit, _TOKENS: tokens}
 
 
 class _OnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has no type information
@@ -69,7 +75,7 @@ class _OnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has n
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
-        return {OUTPUT: {0: "batch"}}
+        return {OUTPUT: {0: "batch"}, _TOKENS: {0: "batch", 1: "sequence"}}
 
 
 def _load_transformer(student: Student) -> PreTrainedModel:

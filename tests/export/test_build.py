@@ -110,6 +110,12 @@ def test_int8_alone_with_weights_opens_in_sentence_transformers(
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("graph", ["onnx/model.onnx", "onnx/model_int8.onnx"])
+def test_the_onnx_backend_of_sentence_transformers_opens_it(exported: Bundle, expected: Vectors, graph: str) -> None:
+    model = SentenceTransformer(str(exported.path), device="cpu", backend="onnx", model_kwargs={"file_name": graph})
+    np.testing.assert_allclose(np.sum(model.encode(TEXTS) * expected, axis=1), 1, atol=0.01)
+
+
 def test_weights_stay_out_unless_asked_for(exported: Bundle) -> None:
     assert not list(exported.path.rglob("*.safetensors"))
 

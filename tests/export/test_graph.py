@@ -83,7 +83,7 @@ def test_inputs_and_outputs_are_a_bundles(tiny_teacher: Path, tmp_path: Path) ->
     export_graph(open_student(str(tiny_teacher)), tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
     assert [node.name for node in graph.input] == ["input_ids", "attention_mask"]
-    assert [node.name for node in graph.output] == ["sentence_embedding"]
+    assert [node.name for node in graph.output] == ["sentence_embedding", "last_hidden_state"]
     assert graph.output[0].type.tensor_type.shape.dim[1].dim_value == 32
 
 
