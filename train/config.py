@@ -68,6 +68,7 @@ class Texts(_Section):
     field: str = Field("text", description="column of a .jsonl file or hub dataset")
     split: str = Field("train", description="split of a hub dataset")
     limit: int | None = Field(None, ge=1, description="use only the first so many texts")
+    license: str | None = Field(None, description="the source's licence, for the model card")
 
 
 class Pairs(_Section):
@@ -85,6 +86,7 @@ class Pairs(_Section):
     split: str = Field("train", description="split of a hub dataset")
     sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
     limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
+    license: str | None = Field(None, description="the source's licence, for the model card")
 
 
 class Schedule(_Section):

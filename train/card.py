@@ -1,0 +1,76 @@
+"""The model card: a finished run told to people. Knows the recipe and the figures; measures nothing."""
+
+from typing import Any
+
+from bundle.sts import TASKS, StsScores
+from train.config import Recipe
+
+
+def compose_card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsScores]) -> str:
+    """The text of README.md: what the model is, what it was made from, how good it is."""
+    teacher = record["teacher"]
+    finetuned = ", then finetuned contrastively on labelled pairs" if recipe.finetune else ""
+    sharing = (
+        " The upper half of its layers shares the lower half's weights, query and key swapped (Pea-KD); the files hold "
+        "them twice, so that any library can open them."
+        if recipe.student.share_layers
+        else ""
+    )
+    return f"""---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+license: {recipe.license}
+language: en
+base_model: {teacher}
+base_model_relation: finetune
+tags: [sentence-transformers, feature-extraction, distillation]
+---
+
+# {recipe.name}
+
+A sentence-embedding model of {record["parameters"]:,} parameters, distilled from `{teacher}` by the method of DisCo /
+DistilCSE (arXiv 2112.05638; objectives {_objectives(recipe)}) on unlabelled text{finetuned}.{sharing}
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{recipe.name}")  # the folder of this card
+print(model.similarity(*model.encode(["A child reads a book.", "A kid is reading."])))
+```
+
+## Evaluation
+
+{_scores(scores)}
+
+The checkpoint was selected by {record["selection"]}. `training.json` holds the whole recipe, data hashes, versions
+and the training history.
+
+## Data
+
+{_sources(recipe)}
+"""
+
+
+def _objectives(recipe: Recipe) -> str:
+    weights = recipe.distil.objectives.weights
+    return " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
+
+
+def _sources(recipe: Recipe) -> str:
+    lines = ["| source | used for | licence |", "|---|---|---|"]
+    for texts in recipe.distil.texts:
+        amount = f"distilling, first {texts.limit:,} texts" if texts.limit else "distilling"
+        lines.append(f"| `{texts.path}` | {amount} | {texts.license or 'not stated'} |")
+    for pairs in recipe.finetune.pairs if recipe.finetune else ():
+        parts = f" ({', '.join(pairs.sources)})" if pairs.sources else ""
+        lines.append(f"| `{pairs.path}`{parts} | finetuning | {pairs.license or 'not stated'} |")
+    return "\n".join(lines)
+
+
+def _scores(scores: dict[str, StsScores]) -> str:
+    if not scores:
+        return "No STS data was at hand when this model was trained."
+    lines = [f"| model | {' | '.join(TASKS)} | mean |", "|---|" + "---|" * (len(TASKS) + 1)]
+    for name, row in scores.items():
+        lines.append(f"| {name} | {' | '.join(f'{row.tasks[task]:.2f}' for task in TASKS)} | **{row.mean:.2f}** |")
+    return 'Spearman × 100 of cosine similarities, SentEval\'s "all" protocol, float32.\n\n' + "\n".join(lines)
