@@ -97,6 +97,14 @@ session = onnxruntime.InferenceSession("{next(iter(sizes))}", providers=["CPUExe
 (vectors,) = session.run(["sentence_embedding"], {{name: np.array(rows) for name, rows in feeds.items()}})
 ```
 
+sentence-transformers opens the same graph when told so; otherwise it looks for torch weights:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".", backend="onnx", model_kwargs={{"file_name": "{next(iter(sizes))}"}})
+```
+
 ### Evaluation
 
 Cosines with torch, on texts of up to {student.max_length} tokens, alone and in mixed batches:
