@@ -7,22 +7,22 @@ bundle=${1:-students/disco-minilm-l3}
 out=benchmarks/serving
 port=${PORT:-8080}
 url=http://127.0.0.1:$port
-work=$(mktemp -d)
-mkdir -p "$out"
+short=build/short-queries.txt
+mkdir -p "$out" build
 
 python -m server --bundle "$bundle" --port "$port" --log-level warning &
 server=$!
-trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do curl --silent --fail "$url/ready" && break; sleep 0.1; done
 
 # Short queries for the one-client latency, so that it is comparable between servers.
-for number in $(seq 2000); do echo "how do i reset the password of account $number"; done >"$work/short.txt"
+for number in $(seq 2000); do echo "how do i reset the password of account $number"; done >"$short"
 
 load() { # NAME ARGUMENTS…
     echo "── $1"
     python -m loadtest --url "$url" --duration 8 --warmup 2 --json "$out/$1.json" "${@:2}"
 }
-load short-1-client --clients 1 --corpus "$work/short.txt"
+load short-1-client --clients 1 --corpus "$short"
 load mixed-1-client --clients 1
 load mixed-8-clients --clients 8
 load mixed-32-clients --clients 32
