@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 port=${PORT:-8080}
 url=http://127.0.0.1:$port
 out=build/demo
+export DISCO_DATA=  # the same demo everywhere: no data set, even where there is one
 rm -rf "$out"
 mkdir -p "$out"
 

@@ -45,10 +45,15 @@ class StsScores(msgspec.Struct, frozen=True):
 def data_directory() -> Path | None:
     """`DISCO_DATA` where it is set, else `../shared/data` beside the checkout where that exists, else None.
 
+    An empty `DISCO_DATA` means none, whatever lies beside the checkout.
+
     Raises:
         DataError: `DISCO_DATA` is set to a folder that does not exist.
     """
-    if configured := os.environ.get("DISCO_DATA"):
+    configured = os.environ.get("DISCO_DATA")
+    if configured == "":
+        return None
+    if configured is not None:
         if not Path(configured).is_dir():
             raise DataError(f"DISCO_DATA={configured} is not a folder; unset it or point it at the data")
         return Path(configured)

@@ -69,10 +69,10 @@ def shipped_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 @pytest.fixture
 def run_module(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """`python -m NAME ARGUMENTS…` with a cache of its own; fails the test with the output when it fails."""
+    """`python -m NAME ARGUMENTS…` with a cache of its own and no data; fails the test with the output when it fails."""
 
     def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        environment = _clean_environment() | {"DISCO_CACHE": str(tmp_path / "cache")}
+        environment = _clean_environment() | {"DISCO_CACHE": str(tmp_path / "cache"), "DISCO_DATA": ""}
         done = subprocess.run(
             [sys.executable, "-m", *map(str, arguments)], check=False, env=environment, capture_output=True, text=True
         )

@@ -31,7 +31,7 @@ def one_thread() -> None:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("DISCO_CACHE", str(folder))
-    monkeypatch.delenv("DISCO_DATA", raising=False)
+    monkeypatch.setenv("DISCO_DATA", "")
     return folder
 
 
