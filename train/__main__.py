@@ -68,13 +68,17 @@ def _train(arguments: Sequence[str]) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m train evaluate", description="Score models or bundles on the seven STS tasks (Spearman × 100)."
+        prog="python -m train evaluate",
+        description="Score models or bundles on the seven STS tasks (Spearman × 100), and on retrieval when asked to.",
     )
     parser.add_argument(
         "models", nargs="+", metavar="MODEL_OR_BUNDLE", help="bundle, model folder, package:NAME/FOLDER or hub id"
     )
     parser.add_argument(
         "--data", type=Path, default=None, help="folder with sts/ (default: DISCO_DATA or ../shared/data)"
+    )
+    parser.add_argument(
+        "--retrieval", action="store_true", help="also held-back question → answer and title → passage (nDCG@10 × 100)"
     )
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     options = parser.parse_args(arguments)
@@ -84,10 +88,15 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
     from rich.console import Console
 
-    from train.evaluate import evaluate_models, print_table
+    from train.evaluate import evaluate_models, print_retrieval, print_sts
 
-    scores = evaluate_models(options.models, data, note=lambda message: print(message, file=sys.stderr))
-    print_table(scores, Console())
+    def note(message: str) -> None:
+        print(message, file=sys.stderr)
+
+    scores = evaluate_models(options.models, data, note, retrieval=options.retrieval)
+    print_sts({name: row.sts for name, row in scores.items()}, Console())
+    if found := {name: row.retrieval for name, row in scores.items() if row.retrieval is not None}:
+        print_retrieval(found, Console())
     if options.json is not None:
         write_atomically(options.json, msgspec.json.format(msgspec.json.encode(scores), indent=2))
 

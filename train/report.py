@@ -18,7 +18,7 @@ from train.card import compose_card
 from train.checkpoint import HistoryEntry
 from train.config import Recipe
 from train.data import HUB, resolve
-from train.evaluate import print_table
+from train.evaluate import print_sts
 from train.scoring import encode_texts
 from train.student import parameter_count
 from train.teacher import open_model
@@ -42,7 +42,7 @@ def write_report(
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), data)
         teacher_model = open_model(teacher)
         scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts), data)
-        print_table(scores, Console(width=120))
+        print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,
         "teacher": recipe.teacher.name or recipe.teacher.model,

@@ -64,6 +64,7 @@ def test_models_and_bundles_are_evaluated_alike(
     written = json.loads(figures.read_text())
     assert list(written) == models
     for row in written.values():
-        assert len(row["tasks"]) == 7
-        assert row["mean"] == pytest.approx(sum(row["tasks"].values()) / 7)
+        assert len(row["sts"]["tasks"]) == 7
+        assert row["sts"]["mean"] == pytest.approx(sum(row["sts"]["tasks"].values()) / 7)
+        assert "retrieval" not in row
     assert "mean" in capsys.readouterr().out
