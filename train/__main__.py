@@ -94,9 +94,10 @@ def _evaluate(arguments: Sequence[str]) -> None:
         print(message, file=sys.stderr)
 
     scores = evaluate_models(options.models, data, note, retrieval=options.retrieval)
-    print_sts({name: row.sts for name, row in scores.items()}, Console())
+    console = Console(width=None if sys.stdout.isatty() else 140)  # a log has no width to respect
+    print_sts({name: row.sts for name, row in scores.items()}, console)
     if found := {name: row.retrieval for name, row in scores.items() if row.retrieval is not None}:
-        print_retrieval(found, Console())
+        print_retrieval(found, console)
     if options.json is not None:
         write_atomically(options.json, msgspec.json.format(msgspec.json.encode(scores), indent=2))
 
