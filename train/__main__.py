@@ -1,6 +1,7 @@
 """The command line of training: run a recipe, evaluate models, list recipes. Loads torch only when a run begins."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from train.errors import DataError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 fine, 2 a problem of input, told in one message)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # The hub library reads it when it is imported, which everything heavy below does.
+    os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
     commands = {"evaluate": _evaluate, "recipes": _recipes}
     try:
         if arguments and arguments[0] in commands:

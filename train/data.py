@@ -132,7 +132,10 @@ def _tsv_rows(path: Path, source: Pairs) -> Iterator[tuple[str, ...]]:
 def _hub_rows(path: str, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     from datasets import load_dataset  # takes seconds to import and only hub recipes need it
 
-    rows = load_dataset(path.removeprefix(HUB), split=split, streaming=True)
+    try:
+        rows = load_dataset(path.removeprefix(HUB), split=split, streaming=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}, split {split!r}: cannot be opened: {error}") from error
     for number, row in enumerate(rows, start=1):
         if missing := [column for column in columns if not isinstance(row.get(column), str)]:
             raise DataError(f"{path}, row {number}: no text column {missing[0]!r} among {sorted(row)}")

@@ -1,8 +1,10 @@
 """From the name of a model to a folder on disk: local path, installed Python package or model hub. Loads nothing."""
 
 import importlib.util
-import os
 from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from bundle.layout import sha256_of
 from train.errors import ModelError
@@ -11,7 +13,7 @@ PACKAGE = "package:"
 
 
 def locate_model(name: str, *, sha256: str | None = None) -> Path:
-    """The folder of a model; hub ids are downloaded with hf-transfer.
+    """The folder of a model; hub ids are downloaded (by hf-transfer, which the command line switches on).
 
     Raises:
         ModelError: not found anywhere, or `sha256` is given and model.safetensors differs from it.
@@ -46,11 +48,6 @@ def _in_package(path: str) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
-    # Imported here because the hub library reads that variable when it is imported.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError) as error:

@@ -90,6 +90,34 @@ def test_bad_pair_files_are_named(tmp_path: Path, content: bytes, complaint: str
         list(read_pairs(Pairs(path="p.tsv"), tmp_path))
 
 
+@pytest.fixture
+def hub_dataset(tmp_path: Path) -> str:
+    """A data set as `datasets` finds it on a hub, in a folder."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    rows = [{"text": f"text {n}", "anchor": f"a{n}", "positive": f"p{n}", "source": f"s{n % 2}"} for n in range(4)]
+    write(folder / "train.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    return f"hub:{folder}"
+
+
+def test_hub_data_sets_are_streamed_by_column(hub_dataset: str) -> None:
+    assert list(read_texts(Texts(path=hub_dataset, limit=2), None)) == ["text 0", "text 1"]
+    pairs = Pairs(path=hub_dataset, columns=("anchor", "positive"), sources=("s1",))
+    assert list(read_pairs(pairs, None)) == [Pair("a1", "p1"), Pair("a3", "p3")]
+
+
+def test_a_hub_data_set_without_the_column_is_named(hub_dataset: str) -> None:
+    with pytest.raises(DataError, match="row 1: no text column 'sentence' among"):
+        list(read_texts(Texts(path=hub_dataset, field="sentence"), None))
+
+
+def test_a_hub_data_set_that_cannot_be_opened_is_named(hub_dataset: str) -> None:
+    with pytest.raises(DataError, match="cannot be opened"):
+        list(read_texts(Texts(path=hub_dataset, split="validation"), None))
+    with pytest.raises(DataError, match="cannot be opened"):
+        list(read_texts(Texts(path="hub:/no/such/folder"), None))
+
+
 def test_docstrings_make_a_corpus_of_prose() -> None:
     texts = list(islice(docstring_texts(), 300))
     assert len(set(texts)) == 300

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,18 @@ except SystemExit:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "usage: python -m train" in result.stdout
     assert result.stdout.splitlines()[-1] == "False"
+
+
+def test_downloads_use_hf_transfer() -> None:
+    code = """
+from train.__main__ import main
+main(["recipes"])
+from huggingface_hub import constants
+print(constants.HF_HUB_ENABLE_HF_TRANSFER)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_ENABLE_HF_TRANSFER"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.splitlines()[-1] == "True"
 
 
 def test_recipes_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str]) -> None:
