@@ -1,5 +1,6 @@
 """Everything that lives while the server runs: bundle, queue, engine, service. Opens and closes them in order."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from server.metrics import Metrics
 from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -80,6 +83,13 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
                 "precision": runtime.info.model_dtype,
                 "engine": runtime.info.engine,
             }
+        )
+        logger.info(
+            "serving %s, bundle %s, with %d workers of %s",
+            runtime.info.served_model_name,
+            runtime.info.bundle_version,
+            runtime.info.workers,
+            runtime.info.engine,
         )
         yield runtime
     finally:
