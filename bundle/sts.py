@@ -61,6 +61,11 @@ def data_directory() -> Path | None:
     return beside if beside.is_dir() else None
 
 
+def with_sts(data: Path | None) -> Path | None:
+    """`data` where it holds STS files; somebody's own text may come without."""
+    return data if data is not None and (data / "sts").is_dir() else None
+
+
 def evaluate(encode: Encode, data: Path) -> StsScores:
     """Score a model on the seven tasks under `data`/sts.
 

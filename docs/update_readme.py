@@ -59,7 +59,7 @@ def retrieval_sentence() -> str:
     parts = ", ".join(f"{task} {student['tasks'][task] / teacher['tasks'][task]:.0%}" for task in teacher["tasks"])
     return (
         f"What it does not keep yet is all of the teacher's retrieval: nDCG@10 of {student['mean']:.1f} against "
-        f"{teacher['mean']:.1f} on held-back pairs it was not trained for, {kept:.0%} ({parts}; `make evaluate`)."
+        f"{teacher['mean']:.1f} on pairs that it was not trained on, {kept:.0%} ({parts}; `make evaluate`)."
     )
 
 

@@ -51,10 +51,10 @@ def _export(settings: ExportSettings) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report its use and leave a file in /tmp
     from rich.console import Console
 
-    from bundle.sts import data_directory
+    from bundle.sts import data_directory, with_sts
     from export.build import build
 
-    build(settings, data=data_directory(), console=Console())
+    build(settings, data=with_sts(data_directory()), console=Console())
 
 
 def _in_words(location: tuple[int | str, ...], message: str) -> str:

@@ -4,10 +4,13 @@ It lets a run work with nothing but package installs. Summaries and bodies are w
 """
 
 import ast
+import hashlib
+import platform
 import re
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 DOCSTRINGS = "builtin:docstrings"
@@ -16,6 +19,12 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _MARKUP = re.compile(r"[`*|<>{}\\=_]|::|>>>|\[|\]|\.\.")
 _LONGEST_FILE = 400_000
+
+
+def docstring_packages() -> str:
+    """Which Python and which packages the corpus is made from: it changes when they do."""
+    installed = sorted({f"{found.name} {found.version}" for found in distributions()})
+    return hashlib.sha256("\n".join([platform.python_version(), *installed]).encode()).hexdigest()
 
 
 def docstring_texts() -> Iterator[str]:

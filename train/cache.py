@@ -1,6 +1,7 @@
 """Where caches lie and how they are keyed. Knows nothing of what is cached.
 
-A cache folder's name is the hash of everything its content depends on, so a stale cache cannot be read.
+A cache folder's name is the hash of everything its content depends on, so a stale cache cannot be read; only of a hub
+data set no more than its name is known.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bundle.layout import sha256_of
-from train.builtin import DOCSTRINGS
+from train.builtin import DOCSTRINGS, docstring_packages
 from train.config import Texts
 from train.data import HUB, resolve
 
@@ -29,8 +30,13 @@ def fingerprint(parts: Mapping[str, str | int | None]) -> str:
 
 
 def source_identity(source: Texts, data: Path | None) -> dict[str, str | int | None]:
-    """What the texts of `source` depend on, its limit apart: a file by its content, the rest by name."""
-    if source.path == DOCSTRINGS or source.path.startswith(HUB):
+    """What the texts of `source` depend on, its limit apart.
+
+    A file is known by its content, docstrings by the installed packages, a hub data set by its name.
+    """
+    if source.path == DOCSTRINGS:
+        return {"source": source.path, "packages": docstring_packages()}
+    if source.path.startswith(HUB):
         return {"source": source.path, "split": source.split, "field": source.field}
     return {"sha256": sha256_of(resolve(source.path, data)), "field": source.field}
 

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from bundle.atomic import write_atomically
 from bundle.layout import MODEL_CARD, TRAINING, sha256_of
-from bundle.sts import StsScores, evaluate
+from bundle.sts import StsScores, evaluate, with_sts
 from train.cache import folder_identity, source_identity
 from train.card import compose_card
 from train.checkpoint import HistoryEntry
@@ -38,10 +38,10 @@ def write_report(
 ) -> None:
     """Score student and teacher on the seven STS tasks (where there is data), print the table, write both files."""
     scores: dict[str, StsScores] = {}
-    if data is not None:
-        scores["student"] = evaluate(lambda texts: encode_texts(student, texts), data)
+    if (sts := with_sts(data)) is not None:
+        scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
         teacher_model = open_model(teacher)
-        scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts), data)
+        scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts), sts)
         print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,

@@ -10,10 +10,11 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from bundle.atomic import staged_directory, write_atomically
+from bundle.sts import with_sts
 from bundle.text import TextEncoder
 from train.batches import Rows
 from train.checkpoint import HistoryEntry
-from train.config import Recipe
+from train.config import Recipe, Schedule
 from train.corpus import TextMixture, TokenizedTexts, VectorMixture, tokenize_source, tokenize_texts
 from train.data import Pair, read_pairs
 from train.errors import ResumeError
@@ -39,7 +40,6 @@ class Run:
     teacher: TeacherEncoder
     student: SentenceTransformer
     tokenizer_file: Path
-    projection: nn.Module = nn.Identity()  # noqa: RUF009 - stateless
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     student = make_student(recipe.student, teacher.folder, folder / "initial")
     run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, folder / "tokenizer"))
     corpus = _corpus(run)
-    run.projection = _projection(student, corpus.vectors.dimension)
+    projection = _projection(student, corpus.vectors.dimension)
     selection = _selection(run, corpus)
     progress.note(f"distilling on {len(corpus.training):,} texts; selected by {selection.name}")
-    history = _distil(run, corpus, selection)
-    history += _finetune(run, selection)
+    history = _distil(run, corpus, projection, selection)
+    history += _finetune(run, projection, selection)
     with staged_directory(out) as staged:
         save_student(student, recipe.student, staged)
         write_report(staged, recipe, student, teacher.folder, data=data, selection=selection.name, history=history)
@@ -120,19 +120,19 @@ def _projection(student: SentenceTransformer, teacher_dimension: int) -> nn.Modu
 
 
 def _selection(run: Run, corpus: Corpus) -> Selection:
-    if run.data is not None:
-        return StsSelection(run.data)
+    if (data := with_sts(run.data)) is not None:
+        return StsSelection(data)
     texts = [corpus.texts[row] for row in corpus.held_out]
     return AgreementSelection(texts, corpus.vectors[corpus.held_out], run.recipe.distil.max_length)
 
 
-def _distil(run: Run, corpus: Corpus, selection: Selection) -> list[HistoryEntry]:
+def _distil(run: Run, corpus: Corpus, projection: nn.Module, selection: Selection) -> list[HistoryEntry]:
     config = run.recipe.distil
-    objective = DistilObjective(run.student, run.projection, config, corpus.texts, corpus.vectors, corpus.training)
-    return _run(run, "distil", objective, selection)
+    objective = DistilObjective(run.student, projection, config, corpus.texts, corpus.vectors, corpus.training)
+    return _run(run, "distil", config, objective, selection)
 
 
-def _finetune(run: Run, selection: Selection) -> list[HistoryEntry]:
+def _finetune(run: Run, projection: nn.Module, selection: Selection) -> list[HistoryEntry]:
     config = run.recipe.finetune
     if config is None:
         return []
@@ -142,15 +142,12 @@ def _finetune(run: Run, selection: Selection) -> list[HistoryEntry]:
     vectors = run.teacher.encode(texts) if config.distil_weight else None
     run.teacher.release()
     run.progress.note(f"finetuning on {len(pairs):,} pairs")
-    objective = FinetuneObjective(run.student, run.projection, config, TokenizedPairs(tokenized, columns), vectors)
-    return _run(run, "finetune", objective, selection)
+    objective = FinetuneObjective(run.student, projection, config, TokenizedPairs(tokenized, columns), vectors)
+    return _run(run, "finetune", config, objective, selection)
 
 
-def _run(run: Run, name: str, objective: Objective, selection: Selection) -> list[HistoryEntry]:
-    recipe = run.recipe
-    schedule = recipe.distil if name == "distil" else recipe.finetune
-    assert schedule is not None
-    stage = StageRun(name, schedule, recipe.seed, recipe.bf16, selection, run.folder / f"{name}.pt")
+def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selection: Selection) -> list[HistoryEntry]:
+    stage = StageRun(name, schedule, run.recipe.seed, run.recipe.bf16, selection, run.folder / f"{name}.pt")
     return run_stage(objective, stage, run.progress)
 
 

@@ -6,6 +6,7 @@ import pytest
 import zstandard
 
 from train.builtin import docstring_pairs, docstring_texts
+from train.cache import source_identity
 from train.config import Pairs, Texts
 from train.data import Pair, read_pairs, read_texts
 from train.errors import DataError
@@ -122,6 +123,14 @@ def test_docstrings_make_a_corpus_of_prose() -> None:
     texts = list(islice(docstring_texts(), 300))
     assert len(set(texts)) == 300
     assert all(5 <= len(text.split()) <= 64 and text[0].isupper() and "`" not in text for text in texts)
+
+
+def test_a_cache_of_docstrings_is_not_taken_for_those_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Texts(path="builtin:docstrings")
+    before = source_identity(source, None)
+    assert source_identity(source, None) == before
+    monkeypatch.setattr("train.builtin.distributions", list)
+    assert source_identity(source, None) != before
 
 
 def test_docstrings_make_weak_pairs() -> None:

@@ -43,6 +43,13 @@ def test_a_run_makes_a_student_that_is_closer_to_its_teacher(
     assert card.startswith("---\nlibrary_name: sentence-transformers")
 
 
+def test_a_data_folder_without_sts_files_is_fine(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    train(make_recipe(distil={"examples": 64}), tmp_path / "student", data=tmp_path, resume=False)
+    record = json.loads((tmp_path / "student" / "training.json").read_text())
+    assert record["selection"] == "agreement with the teacher"
+    assert record["sts"] == {}
+
+
 def test_dimensions_may_differ(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
     train(
