@@ -11,7 +11,7 @@ import msgspec
 from bundle.atomic import write_atomically
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
-from train.config import RECIPES, load_recipe, recipe_path
+from train.recipe import RECIPES, load_recipe, recipe_path
 from train.errors import DataError
 
 

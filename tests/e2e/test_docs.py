@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import RunningServer
-from train.config import describe_settings, parse_recipe
+from train.recipe import describe_settings, parse_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "students" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import WORDS
-from train.config import Recipe, parse_recipe
+from train.config import Recipe
+from train.recipe import parse_recipe
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from bundle.layout import Bundle
 from train.__main__ import main
-from train.config import RECIPES
+from train.recipe import RECIPES
 
 
 def test_help_does_not_load_torch() -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from train.config import RECIPES, Recipe, load_recipe, recipe_path
+from train.config import Recipe
+from train.recipe import RECIPES, load_recipe, recipe_path
 from train.errors import RecipeError
 
 

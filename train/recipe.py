@@ -1,0 +1,98 @@
+"""Recipes as files: TOML in, a checked `Recipe` out, and the table of all settings for the docs. Knows no torch.
+
+`--set distil.queue_size=65536` overrides one value.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from train.config import Distil, Finetune, Objectives, Pairs, Recipe, Student, Teacher, Texts
+from train.errors import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=value` overrides (values in TOML syntax; bare words are strings).
+
+    Raises:
+        RecipeError: missing file, bad TOML, unknown field, value out of range; the message says which.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+        raise RecipeError(f"no recipe {path}; shipped ones: {known}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(document, override)
+    return parse_recipe(document, source=str(path))
+
+
+def parse_recipe(document: dict[str, Any], *, source: str) -> Recipe:
+    """Check a decoded recipe.
+
+    Raises:
+        RecipeError: lists every offending field with its value.
+    """
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        problems = "\n".join(
+            f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']} (given: {problem['input']!r})"
+            for problem in error.errors()
+        )
+        raise RecipeError(f"{source} is not a valid recipe:\n{problems}") from None
+
+
+def recipe_path(name: str) -> Path:
+    """A file path as it is, or the shipped recipe of that name."""
+    shipped = RECIPES / f"{name}.toml"
+    return shipped if shipped.is_file() else Path(name)
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {override!r}: expected a.b=value")
+    *parents, leaf = key.strip().split(".")
+    section = document
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise RecipeError(f"--set {override!r}: {parent} is not a section")
+    try:
+        section[leaf] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        section[leaf] = text
+
+
+def describe_settings() -> str:
+    """Every setting of a recipe as a Markdown table; `docs/training.md` holds it, a test keeps it true."""
+    sections: dict[str, type[BaseModel]] = {
+        "": Recipe,
+        "teacher.": Teacher,
+        "student.": Student,
+        "distil.": Distil,
+        "distil.objectives.": Objectives,
+        "distil.texts[].": Texts,
+        "finetune.": Finetune,
+        "finetune.pairs[].": Pairs,
+    }
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for prefix, section in sections.items():
+        for name, field in section.model_fields.items():
+            if field.description is not None:
+                default = "required" if field.is_required() else f"`{_shown(field.default)}`"
+                lines.append(f"| `{prefix}{name}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def _shown(default: Any) -> str:
+    return json.dumps(default.model_dump(exclude_unset=True) if isinstance(default, BaseModel) else default)
