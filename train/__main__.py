@@ -11,8 +11,8 @@ import msgspec
 from bundle.atomic import write_atomically
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
-from train.recipe import RECIPES, load_recipe, recipe_path
 from train.errors import DataError
+from train.recipe import RECIPES, load_recipe, recipe_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

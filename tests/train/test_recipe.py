@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from train.config import Recipe
-from train.recipe import RECIPES, load_recipe, recipe_path
 from train.errors import RecipeError
+from train.recipe import RECIPES, load_recipe, recipe_path
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
