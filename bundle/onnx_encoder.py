@@ -72,9 +72,13 @@ class OnnxEncoder:
 
 
 def pad(ids: Ids, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lay a ragged batch out as rows padded with 0 on the right: (input_ids, attention_mask), int64[n, longest]."""
+    """Lay a ragged batch out as rows padded with 0 on the right: (input_ids, attention_mask), int64[n, longest].
+
+    There is at least one column: of a text of blanks, a tokenizer without special tokens leaves nothing, and ONNX
+    Runtime stumbles over tensors without elements.
+    """
     lengths = np.diff(offsets)
-    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
     padded = np.zeros(mask.shape, dtype=np.int64)
     padded[mask] = ids
     return padded, mask.astype(np.int64)

@@ -75,7 +75,7 @@ class TextEncoder:
         direction: Direction = "right",
         prompt_name: str | None = None,
     ) -> list[Ids]:
-        """Encode each text to ids with special tokens: one int32[length] per text, 1 ≤ length ≤ `max_length`.
+        """Encode each text to ids with special tokens, if it has any: one int32[length ≤ `max_length`] per text.
 
         `direction` is the side that truncation cuts from. `prompt_name` overrides the default prompt.
 

@@ -21,6 +21,7 @@ from export.reference import TorchReference
 from export.report import Quality, encode_quality, print_gates
 from export.settings import ExportSettings
 from export.source import Student, open_student
+from export.table_graph import export_table
 from export.verify import Verifier
 
 GRAPHS: dict[Precision, str] = {"int8": f"{ONNX_FOLDER}/model_int8.onnx", "fp32": f"{ONNX_FOLDER}/model.onnx"}
@@ -43,7 +44,8 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
     with TemporaryDirectory(prefix="disco-export-") as workspace:
         _announce(console, 2, "Converting to ONNX")
         graphs: dict[Precision, Path] = {"fp32": Path(workspace) / "fp32.onnx"}
-        export_graph(student, graphs["fp32"])
+        to_onnx = export_table if student.static else export_graph
+        to_onnx(student, graphs["fp32"])
 
         if "int8" in settings.precision:
             _announce(console, 3, f"Quantising for {target}")

@@ -97,13 +97,7 @@ session = onnxruntime.InferenceSession("{next(iter(sizes))}", providers=["CPUExe
 (vectors,) = session.run(["sentence_embedding"], {{name: np.array(rows) for name, rows in feeds.items()}})
 ```
 
-sentence-transformers opens the same graph when told so; otherwise it looks for torch weights:
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer(".", backend="onnx", model_kwargs={{"file_name": "{next(iter(sizes))}"}})
-```
+{_in_sentence_transformers(student, next(iter(sizes)))}
 
 ### Evaluation
 
@@ -113,6 +107,18 @@ Cosines with torch, on texts of up to {student.max_length} tokens, alone and in 
 
 {_scores(quality)}
 """
+
+
+def _in_sentence_transformers(student: Student, graph: str) -> str:
+    if student.static:
+        return "sentence-transformers runs no token tables by ONNX: it opens this folder only with torch weights in it."
+    return f"""sentence-transformers opens the same graph when told so; otherwise it looks for torch weights:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".", backend="onnx", model_kwargs={{"file_name": "{graph}"}})
+```"""
 
 
 def _parity_table(quality: Quality) -> str:

@@ -5,6 +5,7 @@ sentence-transformers 2 to 5 and Text Embeddings Inference read alike; paths of 
 """
 
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,16 +32,16 @@ _WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model
 def write_sentence_transformers_files(student: Student, target: Path) -> None:
     """Fill the existing folder `target` with everything but weights, graphs and model card."""
     for name in _TOKENIZER_FILES:
-        if (file := student.transformer / name).is_file():
+        if (file := student.encoder / name).is_file():
             shutil.copyfile(file, target / name)
     if (record := student.path / TRAINING).is_file():
         shutil.copyfile(record, target / TRAINING)
     for name in _CLEANED_FILES:
-        if (file := student.transformer / name).is_file():
+        if (file := student.encoder / name).is_file():
             content = decode(file, dict[str, object])
             _write(target / name, {key: value for key, value in content.items() if key not in _PATH_KEYS})
-    _write(target / "modules.json", _modules(student))
-    _write(target / "sentence_bert_config.json", {"max_seq_length": student.max_length, "do_lower_case": False})
+    kinds = ["StaticEmbedding"] if student.static else ["Transformer", "Pooling"]
+    _write(target / "modules.json", _modules([*kinds, "Normalize"] if student.normalized else kinds))
     _write(
         target / "config_sentence_transformers.json",
         {
@@ -50,6 +51,26 @@ def write_sentence_transformers_files(student: Student, target: Path) -> None:
             "similarity_fn_name": "cosine",
         },
     )
+    if not student.static:
+        _write_pooling_files(student, target)
+
+
+def copy_weights(student: Student, target: Path) -> None:
+    """Copy the torch weights into `target`.
+
+    Raises:
+        DamagedStudentError: there are none under a known name.
+    """
+    files = [file for pattern in _WEIGHTS for file in student.encoder.glob(pattern)]
+    if not files:
+        raise DamagedStudentError(f"{student.encoder}: no weights to include, looked for {', '.join(_WEIGHTS)}")
+    for file in files:
+        shutil.copyfile(file, target / file.name)
+
+
+def _write_pooling_files(student: Student, target: Path) -> None:
+    """What says how a transformer's tokens become one vector; a token table has no choice."""
+    _write(target / "sentence_bert_config.json", {"max_seq_length": student.max_length, "do_lower_case": False})
     (target / "1_Pooling").mkdir()
     _write(
         target / "1_Pooling" / "config.json",
@@ -63,26 +84,16 @@ def write_sentence_transformers_files(student: Student, target: Path) -> None:
     )
 
 
-def copy_weights(student: Student, target: Path) -> None:
-    """Copy the torch weights into `target`.
-
-    Raises:
-        DamagedStudentError: there are none under a known name.
-    """
-    files = [file for pattern in _WEIGHTS for file in student.transformer.glob(pattern)]
-    if not files:
-        raise DamagedStudentError(f"{student.transformer}: no weights to include, looked for {', '.join(_WEIGHTS)}")
-    for file in files:
-        shutil.copyfile(file, target / file.name)
-
-
-def _modules(student: Student) -> list[dict[str, object]]:
-    kinds = [("Transformer", ""), ("Pooling", "1_Pooling")]
-    if student.normalized:
-        kinds.append(("Normalize", "2_Normalize"))
+def _modules(kinds: Sequence[str]) -> list[dict[str, object]]:
+    """The content of `modules.json`; the first module lies in the root."""
     return [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (kind, path) in enumerate(kinds)
+        {
+            "idx": index,
+            "name": str(index),
+            "path": f"{index}_{kind}" if index else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, kind in enumerate(kinds)
     ]
 
 

@@ -24,8 +24,8 @@ from export.errors import DamagedStudentError
 from export.loading import LOADING_ERRORS, first_line, quiet_loading
 from export.source import Student
 
-# What sentence-transformers' ONNX backend reads, to pool by itself; who asks for vectors only never computes a copy.
-_TOKENS = "last_hidden_state"
+TOKENS = "last_hidden_state"
+"""What sentence-transformers' ONNX backend reads, to pool by itself; who asks for vectors only computes no copy."""
 
 
 def export_graph(student: Student, target: Path) -> None:
@@ -61,7 +61,7 @@ class SentenceEncoder(nn.Module):
             weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
             vectors = (tokens * weights).sum(dim=1) / weights.sum(dim=1)
         unit = functional.normalize(vectors, dim=1) if self._normalize else vectors
-        return {OUTPUT: unit, _TOKENS: tokens}
+        return {OUTPUT: unit, TOKENS: tokens}
 
 
 class _OnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has no type information
@@ -75,7 +75,7 @@ class _OnnxConfig(TextEncoderOnnxConfig):  # type: ignore[misc]  # optimum has n
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
-        return {OUTPUT: {0: "batch"}, _TOKENS: {0: "batch", 1: "sequence"}}
+        return {OUTPUT: {0: "batch"}, TOKENS: {0: "batch", 1: "sequence"}}
 
 
 def _load_transformer(student: Student) -> PreTrainedModel:
@@ -83,18 +83,18 @@ def _load_transformer(student: Student) -> PreTrainedModel:
         with quiet_loading():
             # "eager" traces to the fewest nodes; the scaled-dot-product form adds scaling and masking ones.
             model, info = AutoModel.from_pretrained(
-                student.transformer,
+                student.encoder,
                 dtype=torch.float32,
                 attn_implementation="eager",
                 local_files_only=True,
                 output_loading_info=True,
             )
     except LOADING_ERRORS as error:
-        raise DamagedStudentError(f"{student.transformer}: cannot be loaded: {first_line(error)}") from error
+        raise DamagedStudentError(f"{student.encoder}: cannot be loaded: {first_line(error)}") from error
     # transformers fills gaps with random numbers and goes on. Only BERT's unused pooler may be missing.
     if gaps := sorted(key for key in info["missing_keys"] if not key.startswith("pooler.")):
         raise DamagedStudentError(
-            f"{student.transformer}: the weights lack {len(gaps)} tensors of config.json, e.g. {gaps[0]}"
+            f"{student.encoder}: the weights lack {len(gaps)} tensors of config.json, e.g. {gaps[0]}"
         )
     loaded: PreTrainedModel = model
     return loaded

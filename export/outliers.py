@@ -71,6 +71,8 @@ def drop_unused_tensors(graph: onnx.GraphProto) -> None:
 
 def _largest_activations(model: onnx.ModelProto, activations: list[str], texts: Sequence[Ids]) -> dict[str, _Floats]:
     """The largest magnitude of each channel of each activation over all tokens of `texts`."""
+    if not activations:
+        return {}  # a run that asks for no outputs would be given all of them
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     probed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in activations)

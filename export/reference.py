@@ -37,5 +37,5 @@ class TorchReference:
     def token_ids(self, text: str) -> list[int]:
         """The ids of one text with the default prompt, as the tokenizer of the model gives them."""
         prompt = self._model.prompts.get(self._model.default_prompt_name or "", "")
-        ids: list[int] = self._model.preprocess([prompt + text])["input_ids"][0].tolist()
+        ids: list[int] = self._model.preprocess([prompt + text])["input_ids"].flatten().tolist()
         return ids

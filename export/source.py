@@ -1,4 +1,4 @@
-"""The student to export: where it lies and what its files say. Reads JSON only; loads no weights and no torch."""
+"""The student to export: where it lies and what its files say. Loads no weights and no torch."""
 
 import re
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from export.errors import (
     UnsupportedModuleError,
     UnsupportedPoolingError,
 )
+from export.table_file import table_dimension
 
 # Position embeddings that a family keeps for padding. Each family here is exported and compared in the tests.
 RESERVED_POSITIONS = {"bert": 0, "distilbert": 0, "roberta": 2, "xlm-roberta": 2, "mpnet": 2}
@@ -32,8 +33,10 @@ class Student:
     """What the files of a sentence-transformers directory say about it."""
 
     path: Path
-    transformer: Path
-    """The folder of the transformer's own files: `path` itself or, in old models, a folder inside."""
+    encoder: Path
+    """The folder of the first module's own files: `path` itself or, in old models, a folder inside."""
+    static: bool
+    """Whether the encoder is a table with a vector per token rather than a transformer."""
     name: str
     dimension: int
     max_length: int
@@ -45,7 +48,7 @@ class Student:
     @property
     def tokenizer_file(self) -> Path:
         """Its `tokenizer.json`."""
-        return self.transformer / TOKENIZER
+        return self.encoder / TOKENIZER
 
 
 def open_student(reference: str, *, name: str | None = None) -> Student:
@@ -116,6 +119,15 @@ class _PoolingConfig(msgspec.Struct):
         ]
 
 
+class _Truncation(msgspec.Struct):
+    max_length: int
+
+
+class _Tokenizer(msgspec.Struct):
+    truncation: _Truncation | None = None
+    post_processor: dict[str, object] | None = None
+
+
 class _SentenceConfig(msgspec.Struct):
     max_seq_length: int | None = None
 
@@ -147,46 +159,72 @@ def _download(reference: str) -> Path:
 
 
 def _describe(path: Path, name: str) -> Student:
-    transformer, pooling, normalized = _modules(path)
-    if not (transformer / TOKENIZER).is_file():
+    modules = decode(path / "modules.json", list[_Module])
+    encoder, static = _encoder(path, modules)
+    if not (encoder / TOKENIZER).is_file():
         raise MissingTokenizerError(
-            f"{transformer / TOKENIZER} is missing; save the student with a fast tokenizer: "
+            f"{encoder / TOKENIZER} is missing; save the student with a fast tokenizer: "
             "AutoTokenizer.from_pretrained(STUDENT, use_fast=True).save_pretrained(STUDENT)"
         )
-    decode(transformer / TOKENIZER, dict[str, msgspec.Raw])
-    config = decode(transformer / "config.json", _TransformerConfig)
-    if config.model_type not in RESERVED_POSITIONS:
-        known = ", ".join(RESERVED_POSITIONS)
-        raise UnsupportedArchitectureError(f"{path}: {config.model_type!r} is not supported, only {known}")
-    dimension = config.hidden_size or config.dim
-    if dimension is None:
-        raise DamagedStudentError(f"{transformer / 'config.json'}: neither `hidden_size` nor `dim`")
     prompts_file = path / "config_sentence_transformers.json"
     prompts = decode(prompts_file, _PromptConfig) if prompts_file.is_file() else _PromptConfig()
     if prompts.default_prompt_name is not None and prompts.default_prompt_name not in prompts.prompts:
         raise DamagedStudentError(f"{prompts_file}: default prompt {prompts.default_prompt_name!r} is not a prompt")
+    dimension, max_length = _table_size(encoder) if static else _transformer_size(encoder)
     return Student(
         path=path,
-        transformer=transformer,
+        encoder=encoder,
+        static=static,
         name=name,
         dimension=dimension,
-        max_length=_max_length(transformer, config),
-        pooling=pooling,
-        normalized=normalized,
+        max_length=max_length,
+        pooling="mean" if static else _pooling(path / modules[1].path / "config.json"),
+        normalized=modules[-1].kind == "Normalize",
         prompts=prompts.prompts,
         default_prompt=prompts.default_prompt_name,
     )
 
 
-def _modules(path: Path) -> tuple[Path, Pooling, bool]:
-    modules = decode(path / "modules.json", list[_Module])
+def _encoder(path: Path, modules: list[_Module]) -> tuple[Path, bool]:
+    """The folder of the first module, and whether it is a token table."""
     kinds = [module.kind for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    encoder = kinds[:-1] if kinds[-1:] == ["Normalize"] else kinds
+    if encoder not in (["Transformer", "Pooling"], ["StaticEmbedding"]):
         raise UnsupportedModuleError(
-            f"{path}: its modules are {', '.join(kinds) or 'none'}; "
-            "only Transformer, Pooling and optionally Normalize, in this order, are supported"
+            f"{path}: its modules are {', '.join(kinds) or 'none'}; only Transformer and Pooling, or StaticEmbedding, "
+            "and then optionally Normalize are supported"
         )
-    return path / modules[0].path, _pooling(path / modules[1].path / "config.json"), len(modules) == 3
+    return path / modules[0].path, encoder == ["StaticEmbedding"]
+
+
+def _table_size(encoder: Path) -> tuple[int, int]:
+    """Dimension and longest text of a token table."""
+    file = encoder / TOKENIZER
+    tokenizer = decode(file, _Tokenizer)
+    if tokenizer.post_processor is not None:
+        raise UnsupportedModuleError(
+            f"{file}: `post_processor` adds special tokens, which StaticEmbedding leaves out and a server would read; "
+            "set it to null"
+        )
+    if tokenizer.truncation is None:
+        raise UnsupportedModuleError(
+            f"{file}: no `truncation`, without which there is no longest text; save it after "
+            "Tokenizer.enable_truncation(512)"
+        )
+    return table_dimension(encoder), tokenizer.truncation.max_length
+
+
+def _transformer_size(encoder: Path) -> tuple[int, int]:
+    """Dimension and longest text of a transformer."""
+    decode(encoder / TOKENIZER, dict[str, msgspec.Raw])
+    config = decode(encoder / "config.json", _TransformerConfig)
+    if config.model_type not in RESERVED_POSITIONS:
+        known = ", ".join(RESERVED_POSITIONS)
+        raise UnsupportedArchitectureError(f"{encoder}: {config.model_type!r} is not supported, only {known}")
+    dimension = config.hidden_size or config.dim
+    if dimension is None:
+        raise DamagedStudentError(f"{encoder / 'config.json'}: neither `hidden_size` nor `dim`")
+    return dimension, _max_length(encoder, config)
 
 
 def _pooling(file: Path) -> Pooling:
