@@ -1,4 +1,7 @@
-"""The command line of training: run a recipe, evaluate models, list recipes. Loads torch only when a run begins."""
+"""The command line of training: run a recipe, report on it, evaluate models, list recipes.
+
+Loads torch only when a run or an evaluation begins.
+"""
 
 import argparse
 import os
@@ -20,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # The hub library reads it when it is imported, which everything heavy below does.
     os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
-    commands = {"evaluate": _evaluate, "recipes": _recipes}
+    commands = {"evaluate": _evaluate, "recipes": _recipes, "report": _report}
     try:
         if arguments and arguments[0] in commands:
             commands[arguments[0]](arguments[1:])
@@ -40,7 +43,8 @@ def _train(arguments: Sequence[str]) -> None:
         prog="python -m train",
         description="Distil a teacher into a small student, then finetune it.",
         epilog="Other commands: `python -m train evaluate MODEL_OR_BUNDLE…` scores models, `python -m train recipes` "
-        "lists shipped recipes. Environment: DISCO_DATA (data folder), DISCO_CACHE (teacher vectors and tokens).",
+        "lists shipped recipes, `python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report anew. "
+        "Environment: DISCO_DATA (data folder), DISCO_CACHE (teacher vectors and tokens).",
     )
     parser.add_argument(
         "recipe",
@@ -112,6 +116,21 @@ def _recipes(arguments: Sequence[str]) -> None:
     for path in sorted(RECIPES.glob("*.toml")):
         purpose = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         print(f"{path.stem:24} {purpose}")
+
+
+def _report(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m train report", description="Write the HTML report of a finished student or a bundle anew."
+    )
+    parser.add_argument("student", type=Path, metavar="STUDENT_OR_BUNDLE", help="a folder with training.json")
+    parser.add_argument("--out", type=Path, default=None, help="default: report.html in that folder")
+    options = parser.parse_args(arguments)
+
+    from train.html_report import HTML_REPORT, write_html_report  # draws plots, which --help must not wait for
+
+    target = options.out or options.student / HTML_REPORT
+    write_html_report(options.student, target)
+    print(f"report: {target}")
 
 
 if __name__ == "__main__":

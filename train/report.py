@@ -1,4 +1,7 @@
-"""What a finished run says of itself: scores, and `training.json` for machines. The model card is `train.card`'s."""
+"""What a finished run says of itself: scores, and `training.json` for machines.
+
+The model card is `train.card`'s, the HTML report `train.html_report`'s, reading it all back `train.record`'s.
+"""
 
 import datetime as dt
 import platform
@@ -19,6 +22,7 @@ from train.checkpoint import HistoryEntry
 from train.config import Recipe
 from train.data import HUB, resolve
 from train.evaluate import print_sts
+from train.html_report import HTML_REPORT, write_html_report
 from train.scoring import encode_texts
 from train.student import parameter_count
 from train.teacher import open_model
@@ -36,7 +40,7 @@ def write_report(
     selection: str,
     history: list[HistoryEntry],
 ) -> None:
-    """Score student and teacher on the seven STS tasks (where there is data), print the table, write both files."""
+    """Score student and teacher on the seven STS tasks (where there is data), print the table, write the files."""
     scores: dict[str, StsScores] = {}
     if (sts := with_sts(data)) is not None:
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
@@ -58,6 +62,7 @@ def write_report(
     }
     write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))
     write_atomically(folder / MODEL_CARD, compose_card(recipe, record, scores))
+    write_html_report(folder, folder / HTML_REPORT)
 
 
 def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:
