@@ -29,10 +29,16 @@ class StageState:
 
 
 def save_state(state: StageState, path: Path) -> None:
-    """Write `state` to `path`; an interruption leaves the previous one intact."""
+    """Write `state` to `path`; an interruption or a full disk leaves the previous one intact.
+
+    Raises:
+        OSError, RuntimeError: the disk is full (`train.storage` tells).
+    """
     with staged_file(path) as staged:
         fields = {name: getattr(state, name) for name in StageState.__dataclass_fields__}
-        torch.save(fields | {"position": asdict(state.position)}, staged)
+        # Through a file of ours: writing by itself, torch would not tell a full disk from a bug.
+        with staged.open("wb") as file:
+            torch.save(fields | {"position": asdict(state.position)}, file)
 
 
 def load_state(path: Path) -> StageState | None:

@@ -2,7 +2,7 @@
 
 from bundle.errors import DataError, DiscoError
 
-__all__ = ["DataError", "DiscoError", "DivergedError", "ModelError", "RecipeError", "ResumeError"]
+__all__ = ["DataError", "DiscoError", "DiskFullError", "DivergedError", "ModelError", "RecipeError", "ResumeError"]
 
 
 class RecipeError(DiscoError):
@@ -19,3 +19,7 @@ class ResumeError(DiscoError):
 
 class DivergedError(DiscoError):
     """The loss is no longer a finite number; the last checkpoint is intact."""
+
+
+class DiskFullError(DiscoError):
+    """There is no room left to write to; what was finished is intact."""

@@ -19,6 +19,9 @@ from train.checkpoint import HistoryEntry, StageState, load_state, save_state
 from train.config import Schedule
 from train.errors import DivergedError
 from train.progress import Progress
+from train.tensorboard import StageLog
+
+_LOGGED_STEPS = 10  # a point of a TensorBoard curve is the mean of so many
 
 
 class Objective(nn.Module):
@@ -53,6 +56,8 @@ class StageRun:
     score: Callable[[SentenceTransformer], float]
     """Higher is better; decides which weights are kept."""
     state_file: Path
+    log_folder: Path | None = None
+    """Where TensorBoard events go; None: nowhere."""
 
 
 def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[HistoryEntry]:
@@ -73,7 +78,8 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
         optimizer.load_state_dict(state.optimizer)
         torch.set_rng_state(state.random_state)
     if state.position.examples < run.schedule.examples:
-        state = _train(objective, optimizer, run, state, progress)
+        with StageLog(run.log_folder, seen=state.position.examples) as log:
+            state = _train(objective, optimizer, run, state, progress, log)
     objective.student.load_state_dict(state.best_student)
     return state.history
 
@@ -88,7 +94,12 @@ def learning_rate(schedule: Schedule, done: float) -> float:
 
 
 def _train(
-    objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun, state: StageState, progress: Progress
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    run: StageRun,
+    state: StageState,
+    progress: Progress,
+    log: StageLog,
 ) -> StageState:
     schedule = run.schedule
     batches = training_batches(
@@ -99,21 +110,31 @@ def _train(
         examples=schedule.examples,
         start=state.position,
     )
-    window = _LossWindow()
+    window, recent = _LossWindow(), _LossWindow()
+    if state.position.examples == 0:
+        log.write(0, {"score": state.best_score})
     progress.start(run.name, total=schedule.examples, done=state.position.examples)
     objective.train()
     before = state.position.examples
     for rows, position in batches:
         # The middle of the step, so that neither the first nor the last one has a rate of zero.
         done = min(1.0, (before + len(rows) / 2) / schedule.examples)
-        loss = _step(objective, optimizer, rows, learning_rate(schedule, done), run)
+        rate = learning_rate(schedule, done)
+        loss = _step(objective, optimizer, rows, rate, run)
         window.add(loss, objective.terms, len(rows))
+        recent.add(loss, objective.terms, len(rows))
+        evaluating = _crosses_evaluation(before, position.examples, schedule)
+        if evaluating or recent.steps == _LOGGED_STEPS:
+            log.write(position.examples, recent.summary() | {"learning_rate": rate})
+            recent = _LossWindow()
         progress.advance(len(rows), f"loss {window.mean:.4f}  best {state.best_score:.2f}")
-        if _crosses_evaluation(before, position.examples, schedule):
+        if evaluating:
             state = _evaluate(objective, optimizer, run, state, position, window)
+            # The log first: what a checkpoint has seen is never missing in it, what it has not is dropped on resuming.
+            log.write(position.examples, {"score": state.history[-1]["score"]})
             save_state(state, run.state_file)
             progress.note(_describe(run.name, state.history[-1]))
-            window = _LossWindow()
+            window, recent = _LossWindow(), _LossWindow()
         before = position.examples
     objective.eval()
     progress.stop()
@@ -210,15 +231,17 @@ def _crosses_evaluation(before: int, after: int, schedule: Schedule) -> bool:
 
 
 class _LossWindow:
-    """Mean loss and speed since the last evaluation."""
+    """Mean loss and speed over some steps."""
 
     def __init__(self) -> None:
+        self.steps = 0
         self._sum = 0.0
         self._terms: dict[str, Tensor] = {}
         self._examples = 0
         self._started = time.monotonic()
 
     def add(self, loss: float, terms: Mapping[str, Tensor], examples: int) -> None:
+        self.steps += 1
         self._sum += loss * examples
         for name, term in terms.items():
             self._terms[name] = self._terms.get(name, 0) + term * examples

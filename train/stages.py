@@ -13,6 +13,7 @@ from bundle.atomic import staged_directory, write_atomically
 from bundle.sts import with_sts
 from bundle.text import TextEncoder
 from train.batches import Rows
+from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
 from train.config import Recipe, Schedule
 from train.corpus import TextMixture, TokenizedTexts, VectorMixture, tokenize_source, tokenize_texts
@@ -23,10 +24,12 @@ from train.objectives import DistilObjective, FinetuneObjective, TokenizedPairs
 from train.progress import Progress
 from train.report import write_report
 from train.scoring import AgreementSelection, Selection, StsSelection
+from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder
 
 _HELD_OUT = 1000
+_LOGS = "logs"
 
 
 @dataclass
@@ -65,14 +68,16 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     teacher = TeacherEncoder(recipe.teacher, bf16=recipe.bf16)
     student = make_student(recipe.student, teacher.folder, folder / "initial")
     run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, folder / "tokenizer"))
-    corpus = _corpus(run)
+    with full_disk_told(cache_directory()):
+        corpus = _corpus(run)
     projection = _projection(student, corpus.vectors.dimension)
     selection = _selection(run, corpus)
     progress.note(f"distilling on {len(corpus.training):,} texts; selected by {selection.name}")
     history = _distil(run, corpus, projection, selection)
     history += _finetune(run, projection, selection)
-    with staged_directory(out) as staged:
+    with full_disk_told(out.parent), staged_directory(out) as staged:
         save_student(student, recipe.student, staged)
+        shutil.copytree(folder / _LOGS, staged / _LOGS)
         write_report(staged, recipe, student, teacher.folder, data=data, selection=selection.name, history=history)
     shutil.rmtree(folder)
 
@@ -88,7 +93,7 @@ def _claim(recipe: Recipe, out: Path, *, resume: bool) -> Path:
         raise ResumeError(f"{folder} holds an unfinished run; continue it with --resume, or remove it")
     if recipe_file.is_file() and recipe_file.read_text() != content:
         raise ResumeError(f"{folder} was begun with another recipe; resume with the same one, or use another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _LOGS).mkdir(parents=True, exist_ok=True)
     write_atomically(recipe_file, content)
     return folder
 
@@ -147,8 +152,17 @@ def _finetune(run: Run, projection: nn.Module, selection: Selection) -> list[His
 
 
 def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selection: Selection) -> list[HistoryEntry]:
-    stage = StageRun(name, schedule, run.recipe.seed, run.recipe.bf16, selection, run.folder / f"{name}.pt")
-    return run_stage(objective, stage, run.progress)
+    stage = StageRun(
+        name,
+        schedule,
+        run.recipe.seed,
+        run.recipe.bf16,
+        selection,
+        state_file=run.folder / f"{name}.pt",
+        log_folder=run.folder / _LOGS / name,
+    )
+    with full_disk_told(run.folder):
+        return run_stage(objective, stage, run.progress)
 
 
 def _index_texts(pairs: list[Pair]) -> tuple[list[str], Rows]:

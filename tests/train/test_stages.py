@@ -13,6 +13,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import sentences
+from tests.train.test_tensorboard import curves
 from train.config import Objectives, Recipe
 from train.errors import ResumeError
 from train.stages import train
@@ -41,6 +42,12 @@ def test_a_run_makes_a_student_that_is_closer_to_its_teacher(
     assert not (tmp_path / "student.run").exists()
     card = (tmp_path / "student" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: sentence-transformers")
+    assert "<h2>Stage 2: finetune</h2>" in (tmp_path / "student" / "report.html").read_text()
+    for stage in scores:
+        logged = curves(tmp_path / "student" / "logs" / stage)
+        assert [value for _, value in logged["score"]] == pytest.approx(scores[stage])
+        assert {"loss", "learning_rate", "examples_per_second"} < set(logged)
+    assert "terms/ckd" in curves(tmp_path / "student" / "logs" / "distil")
 
 
 def test_a_data_folder_without_sts_files_is_fine(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -144,6 +151,8 @@ def test_a_killed_run_resumes_to_the_same_student(
     subprocess.run([*command, str(tmp_path / "killed"), "--resume"], env=environment, check=True)
     subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True)
     assert np.array_equal(encode(tmp_path / "killed"), encode(tmp_path / "whole"))
+    killed_curves, whole_curves = (curves(tmp_path / name / "logs" / "distil") for name in ("killed", "whole"))
+    assert killed_curves["terms/ckd"] == whole_curves["terms/ckd"]
 
 
 def _wait(condition: Callable[[], bool]) -> None:
