@@ -29,6 +29,11 @@ class Pair:
     positive: str
     negative: str | None = None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Anchor, positive and, where there is one, negative."""
+        return (self.anchor, self.positive) if self.negative is None else (self.anchor, self.positive, self.negative)
+
 
 def read_texts(source: Texts, data: Path | None) -> Iterator[str]:
     """Stream the texts of one source, empty ones left out; a relative path is looked up under `data`.
@@ -43,6 +48,24 @@ def read_texts(source: Texts, data: Path | None) -> Iterator[str]:
     else:
         texts = _file_texts(resolve(source.path, data), source.field)
     yield from _not_empty(islice(filter(None, map(str.strip, texts)), source.limit), source.path)
+
+
+def read_source(source: Texts | Pairs, data: Path | None) -> Iterator[str]:
+    """Stream the texts of a source of either kind; those of a pair follow one another, `pair_width` at a time.
+
+    Raises:
+        DataError: see `read_texts` and `read_pairs`.
+    """
+    if isinstance(source, Texts):
+        yield from read_texts(source, data)
+    else:
+        for pair in read_pairs(source, data):
+            yield from pair.texts
+
+
+def pair_width(source: Pairs) -> int:
+    """How many texts each pair of the source has: 3 where there are negatives."""
+    return 2 if source.path == DOCSTRINGS else len(source.columns)
 
 
 def read_pairs(source: Pairs, data: Path | None) -> Iterator[Pair]:
@@ -62,7 +85,7 @@ def read_pairs(source: Pairs, data: Path | None) -> Iterator[Pair]:
             if not source.sources or row["source"] in source.sources
         )
     else:
-        rows = _tsv_rows(resolve(source.path, data), source)
+        rows = _file_pairs(resolve(source.path, data), source)
     yield from (Pair(*row) for row in _not_empty(islice(rows, source.limit), source.path))
 
 
@@ -99,18 +122,38 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _file_texts(path: Path, field: str) -> Iterator[str]:
-    is_json = ".jsonl" in path.suffixes
+    if _is_json(path):
+        yield from (text for (text,) in _json_rows(path, (field,)))
+    else:
+        yield from (line for _, line in _numbered_lines(path))
+
+
+def _file_pairs(path: Path, source: Pairs) -> Iterator[tuple[str, ...]]:
+    if not _is_json(path):
+        yield from _tsv_rows(path, source)
+    elif not source.sources:
+        yield from _json_rows(path, source.columns)
+    else:
+        rows = _json_rows(path, (*source.columns, "source"))
+        yield from (row[:-1] for row in rows if row[-1] in source.sources)
+
+
+def _is_json(path: Path) -> bool:
+    return ".jsonl" in path.suffixes
+
+
+def _json_rows(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     for number, line in _numbered_lines(path):
-        if not is_json:
-            yield line
-            continue
         try:
-            text = json.loads(line)[field]
+            row = json.loads(line)
+            values = tuple(row[field] for field in fields)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{path}, line {number}: no JSON object with a field {field!r}") from error
-        if not isinstance(text, str):
-            raise DataError(f"{path}, line {number}: field {field!r} is not text")
-        yield text
+            wanted = " and ".join(repr(field) for field in fields)
+            raise DataError(f"{path}, line {number}: no JSON object with a field {wanted}") from error
+        for field, value in zip(fields, values, strict=True):
+            if not isinstance(value, str):
+                raise DataError(f"{path}, line {number}: field {field!r} is not text")
+        yield values
 
 
 def _tsv_rows(path: Path, source: Pairs) -> Iterator[tuple[str, ...]]:

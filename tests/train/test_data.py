@@ -77,6 +77,17 @@ def test_pairs_without_a_negative_and_without_a_header(tmp_path: Path) -> None:
     assert list(read_pairs(source, tmp_path)) == [Pair("q1", "a1"), Pair("q2", "a2")]
 
 
+def test_pairs_come_from_json_lines_too(tmp_path: Path) -> None:
+    path = tmp_path / "passages.jsonl"
+    rows = [{"title": f"title {n}", "text": f"text {n}", "source": "ab"[n % 2], "lead": True} for n in range(4)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    source = Pairs(path=str(path), columns=("title", "text"), sources=("b",))
+    assert list(read_pairs(source, None)) == [Pair("title 1", "text 1"), Pair("title 3", "text 3")]
+    broken = Pairs(path=str(path), columns=("title", "lead"))
+    with pytest.raises(DataError, match=r"passages.jsonl, line 1: field 'lead' is not text"):
+        list(read_pairs(broken, None))
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
