@@ -9,7 +9,6 @@ from train.config import Recipe
 def compose_card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsScores]) -> str:
     """The text of README.md: what the model is, what it was made from, how good it is."""
     teacher = record["teacher"]
-    finetuned = ", then finetuned contrastively on labelled pairs" if recipe.finetune else ""
     sharing = (
         " The upper half of its layers shares the lower half's weights, query and key swapped (Pea-KD); the files hold "
         "them twice, so that any library can open them."
@@ -28,8 +27,7 @@ tags: [sentence-transformers, feature-extraction, distillation]
 
 # {recipe.name}
 
-A sentence-embedding model of {record["parameters"]:,} parameters, distilled from `{teacher}` by the method of DisCo /
-DistilCSE (arXiv 2112.05638; objectives {_objectives(recipe)}) on unlabelled text{finetuned}.{sharing}
+A sentence-embedding model of {record["parameters"]:,} parameters, {_making(recipe, teacher)}.{sharing}
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -51,14 +49,21 @@ and the training history.
 """
 
 
-def _objectives(recipe: Recipe) -> str:
+def _making(recipe: Recipe, teacher: str) -> str:
+    finetuned = "finetuned contrastively on labelled pairs"
+    if recipe.distil is None:
+        return f"{finetuned} from a student that existed already"
     weights = recipe.distil.objectives.weights
-    return " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
+    objectives = " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
+    return (
+        f"distilled from `{teacher}` by the method of DisCo /\nDistilCSE (arXiv 2112.05638; objectives {objectives}) "
+        f"on unlabelled text{f', then {finetuned}' if recipe.finetune else ''}"
+    )
 
 
 def _sources(recipe: Recipe) -> str:
     lines = ["| source | used for | licence |", "|---|---|---|"]
-    for texts in recipe.distil.texts:
+    for texts in recipe.distil.texts if recipe.distil else ():
         amount = f"distilling, first {texts.limit:,} texts" if texts.limit else "distilling"
         lines.append(f"| `{texts.path}` | {amount} | {texts.license or 'not stated'} |")
     for pairs in recipe.finetune.pairs if recipe.finetune else ():

@@ -174,5 +174,11 @@ class Recipe(_Section):
     bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
     teacher: Teacher
     student: Student = Student()
-    distil: Distil
+    distil: Distil | None = Field(None, description="leave out to finetune only, a student that exists already")
     finetune: Finetune | None = Field(None, description="leave out to stop after distilling")
+
+    @model_validator(mode="after")
+    def _has_a_stage(self) -> Self:
+        if self.distil is None and self.finetune is None:
+            raise ValueError("nothing to train: give [distil], [finetune] or both")
+        return self

@@ -67,7 +67,8 @@ def write_report(
 
 def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:
     """SHA-256 of every file the run read, by the recipe's path."""
-    identities: dict[str, Any] = {texts.path: source_identity(texts, data) for texts in recipe.distil.texts}
+    texts = recipe.distil.texts if recipe.distil else ()
+    identities: dict[str, Any] = {source.path: source_identity(source, data) for source in texts}
     for pairs in recipe.finetune.pairs if recipe.finetune else ():
         if not pairs.path.startswith((HUB, "builtin:")):
             identities[pairs.path] = {"sha256": sha256_of(resolve(pairs.path, data))}

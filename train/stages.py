@@ -15,10 +15,10 @@ from bundle.text import TextEncoder
 from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Recipe, Schedule
+from train.config import Distil, Recipe, Schedule
 from train.corpus import TextMixture, TokenizedTexts, VectorMixture, tokenize_source, tokenize_texts
 from train.data import Pair, read_pairs
-from train.errors import ResumeError
+from train.errors import DataError, ResumeError
 from train.loop import Objective, StageRun, run_stage
 from train.objectives import DistilObjective, FinetuneObjective, TokenizedPairs
 from train.progress import Progress
@@ -49,6 +49,7 @@ class Run:
 class Corpus:
     """The unlabelled text with the teacher's vectors; `held_out` rows are never trained on."""
 
+    config: Distil
     texts: TextMixture
     vectors: VectorMixture
     training: Rows
@@ -70,10 +71,9 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, folder / "tokenizer"))
     with full_disk_told(cache_directory()):
         corpus = _corpus(run)
-    projection = _projection(student, corpus.vectors.dimension)
     selection = _selection(run, corpus)
-    progress.note(f"distilling on {len(corpus.training):,} texts; selected by {selection.name}")
-    history = _distil(run, corpus, projection, selection)
+    progress.note(f"selected by {selection.name}")
+    projection, history = _distil(run, corpus, selection)
     history += _finetune(run, projection, selection)
     with full_disk_told(out.parent), staged_directory(out) as staged:
         save_student(student, recipe.student, staged)
@@ -98,21 +98,24 @@ def _claim(recipe: Recipe, out: Path, *, resume: bool) -> Path:
     return folder
 
 
-def _corpus(run: Run) -> Corpus:
-    recipe = run.recipe
+def _corpus(run: Run) -> Corpus | None:
+    config = run.recipe.distil
+    if config is None:
+        return None
     tokens, vectors = [], []
-    for source in recipe.distil.texts:
+    for source in config.texts:
         run.progress.note(f"reading {source.path}")
-        texts = tokenize_source(source, run.data, run.tokenizer_file, max_length=recipe.distil.max_length)
+        texts = tokenize_source(source, run.data, run.tokenizer_file, max_length=config.max_length)
         run.progress.start("teacher", total=len(texts))
         tokens.append(texts)
         vectors.append(run.teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
         run.progress.stop()
     run.teacher.release()
     mixture = TextMixture(tokens)
-    shuffled = np.random.default_rng(recipe.seed).permutation(len(mixture))
+    shuffled = np.random.default_rng(run.recipe.seed).permutation(len(mixture))
     held_out = min(_HELD_OUT, len(mixture) // 10)
-    return Corpus(mixture, VectorMixture(vectors), training=np.sort(shuffled[held_out:]), held_out=shuffled[:held_out])
+    training = np.sort(shuffled[held_out:])
+    return Corpus(config, mixture, VectorMixture(vectors), training=training, held_out=shuffled[:held_out])
 
 
 def _projection(student: SentenceTransformer, teacher_dimension: int) -> nn.Module:
@@ -124,20 +127,29 @@ def _projection(student: SentenceTransformer, teacher_dimension: int) -> nn.Modu
     return nn.Linear(dimension, teacher_dimension).to(student.device)
 
 
-def _selection(run: Run, corpus: Corpus) -> Selection:
+def _selection(run: Run, corpus: Corpus | None) -> Selection:
     if (data := with_sts(run.data)) is not None:
         return StsSelection(data)
+    if corpus is None:
+        raise DataError(
+            "a recipe without [distil] holds no text back to select a student by: pass --data or set DISCO_DATA to a "
+            "folder that has sts/"
+        )
     texts = [corpus.texts[row] for row in corpus.held_out]
-    return AgreementSelection(texts, corpus.vectors[corpus.held_out], run.recipe.distil.max_length)
+    return AgreementSelection(texts, corpus.vectors[corpus.held_out], corpus.config.max_length)
 
 
-def _distil(run: Run, corpus: Corpus, projection: nn.Module, selection: Selection) -> list[HistoryEntry]:
-    config = run.recipe.distil
-    objective = DistilObjective(run.student, projection, config, corpus.texts, corpus.vectors, corpus.training)
-    return _run(run, "distil", config, objective, selection)
+def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.Module | None, list[HistoryEntry]]:
+    """The projection that was trained along, and the history: None and nothing where there is no such stage."""
+    if corpus is None:
+        return None, []
+    run.progress.note(f"distilling on {len(corpus.training):,} texts")
+    projection = _projection(run.student, corpus.vectors.dimension)
+    objective = DistilObjective(run.student, projection, corpus.config, corpus.texts, corpus.vectors, corpus.training)
+    return projection, _run(run, "distil", corpus.config, objective, selection)
 
 
-def _finetune(run: Run, projection: nn.Module, selection: Selection) -> list[HistoryEntry]:
+def _finetune(run: Run, projection: nn.Module | None, selection: Selection) -> list[HistoryEntry]:
     config = run.recipe.finetune
     if config is None:
         return []
@@ -147,6 +159,8 @@ def _finetune(run: Run, projection: nn.Module, selection: Selection) -> list[His
     vectors = run.teacher.encode(texts) if config.distil_weight else None
     run.teacher.release()
     run.progress.note(f"finetuning on {len(pairs):,} pairs")
+    if projection is None:
+        projection = nn.Identity() if vectors is None else _projection(run.student, vectors.shape[1])
     objective = FinetuneObjective(run.student, projection, config, TokenizedPairs(tokenized, columns), vectors)
     return _run(run, "finetune", config, objective, selection)
 

@@ -1,5 +1,6 @@
 """A tiny run: random sentences of the tiny vocabulary, the tiny teacher, a cache of its own."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+import zstandard
 
+from bundle.sts import TASKS
 from tests.conftest import WORDS
 from train.config import Recipe
 from train.recipe import parse_recipe
@@ -20,6 +23,20 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     while len(made) < count:
         made[" ".join(chance.choices(WORDS, k=chance.randint(3, 12)))] = None
     return list(made)
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """As a file for the command line: JSON values are TOML values when tables are inline."""
+
+    def toml(item: Any) -> str:
+        if isinstance(item, dict):
+            return "{" + ", ".join(f"{key} = {toml(entry)}" for key, entry in item.items()) + "}"
+        if isinstance(item, list):
+            return "[" + ", ".join(map(toml, item)) + "]"
+        return json.dumps(item)
+
+    document = recipe.model_dump(mode="json", exclude_none=True)
+    path.write_text("\n".join(f"{key} = {toml(value)}" for key, value in document.items()))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -79,3 +96,23 @@ def make_recipe(tiny_teacher: Path, texts_file: Path, pairs_file: Path) -> Calla
         return parse_recipe(document, source="test")
 
     return make
+
+
+@pytest.fixture
+def measures(tmp_path: Path) -> Path:
+    """A data folder with tiny STS and retrieval files."""
+    folder = tmp_path / "measures"
+    for name in ("sts", "nli", "passages"):
+        (folder / name).mkdir(parents=True)
+    chance = random.Random(4)
+    for name in ("STSB.dev", *TASKS.values()):
+        pairs = zip(sentences(12, 5), sentences(12, 6), strict=True)
+        rows = [{"sentence1": a, "sentence2": b, "score": chance.uniform(0, 5)} for a, b in pairs]
+        (folder / "sts" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    documents = list(zip(sentences(12, 7), sentences(12, 8), strict=True))
+    table = "\n".join("\t".join(row) for row in documents)
+    lines = "\n".join(json.dumps({"title": title, "text": text}) for title, text in documents)
+    (folder / "nli" / "medquad_qa.tsv.zst").write_bytes(zstandard.compress(table.encode()))
+    for name in ("wikipedia", "wikinews"):
+        (folder / "passages" / f"{name}.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
+    return folder

@@ -37,7 +37,9 @@ class Drift(Objective):
 @pytest.fixture
 def make_run(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> Callable[..., StageRun]:
     def make(score: Callable[[SentenceTransformer], float] | None = None, **changes: object) -> StageRun:
-        schedule = make_recipe().distil.model_copy(update={"examples": 128, "batch_size": 8} | changes)
+        distil = make_recipe().distil
+        assert distil is not None
+        schedule = distil.model_copy(update={"examples": 128, "batch_size": 8} | changes)
         return StageRun("distil", schedule, 0, False, score or weight_norm, tmp_path / "state.pt")
 
     return make

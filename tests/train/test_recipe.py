@@ -5,7 +5,7 @@ import pytest
 
 from train.config import Recipe
 from train.errors import RecipeError
-from train.recipe import RECIPES, load_recipe, recipe_path
+from train.recipe import RECIPES, load_recipe, parse_recipe, recipe_path
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -17,6 +17,7 @@ def test_shipped_recipes_are_valid_and_say_what_they_are_for(path: Path) -> None
 
 def test_the_shipped_student_uses_licence_clean_data_only() -> None:
     recipe = load_recipe(recipe_path("disco-minilm-l3"))
+    assert recipe.distil is not None
     read = " ".join(texts.path for texts in recipe.distil.texts)
     assert "acl_abstracts" not in read
     assert recipe.finetune is not None
@@ -71,14 +72,17 @@ def test_a_run_needs_an_objective() -> None:
 
 
 def test_without_a_section_the_objectives_are_ckd_and_cosine(make_recipe: Callable[..., Recipe]) -> None:
-    weights = make_recipe().distil.objectives.weights
-    assert {name: weight for name, weight in weights.items() if weight} == {"ckd": 1, "cosine": 10}
-    assert load_recipe(recipe_path("disco-minilm-l3")).distil.objectives == make_recipe().distil.objectives
+    distil, shipped = make_recipe().distil, load_recipe(recipe_path("disco-minilm-l3")).distil
+    assert distil is not None
+    assert shipped is not None
+    assert {name: weight for name, weight in distil.objectives.weights.items() if weight} == {"ckd": 1, "cosine": 10}
+    assert shipped.objectives == distil.objectives
 
 
 def test_what_a_section_of_objectives_leaves_out_weighs_nothing(make_recipe: Callable[..., Recipe]) -> None:
-    weights = make_recipe(distil={"objectives": {"mse": 2}}).distil.objectives.weights
-    assert {name: weight for name, weight in weights.items() if weight} == {"mse": 2}
+    distil = make_recipe(distil={"objectives": {"mse": 2}}).distil
+    assert distil is not None
+    assert {name: weight for name, weight in distil.objectives.weights.items() if weight} == {"mse": 2}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,11 @@ def test_what_a_section_of_objectives_leaves_out_weighs_nothing(make_recipe: Cal
 def test_a_bad_objective_is_named(override: str, complaint: str) -> None:
     with pytest.raises(RecipeError, match=complaint):
         load_recipe(recipe_path("disco-minilm-l3"), [override])
+
+
+def test_a_recipe_needs_a_stage() -> None:
+    with pytest.raises(RecipeError, match=r"give \[distil\], \[finetune\] or both"):
+        parse_recipe({"name": "idle", "teacher": {"model": "x"}}, source="test")
 
 
 def test_a_missing_recipe_names_the_shipped_ones() -> None:

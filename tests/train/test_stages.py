@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from tests.train.conftest import sentences
 from tests.train.test_tensorboard import curves
 from train.config import Objectives, Recipe
-from train.errors import ResumeError
+from train.errors import DataError, ResumeError
 from train.stages import train
 from train.student import parameter_count
 
@@ -173,3 +173,18 @@ def _toml(document: dict[str, Any]) -> str:
         return json.dumps(item)
 
     return "\n".join(f"{key} = {value(item)}" for key, item in document.items())
+
+
+def test_without_distilling_there_must_be_something_to_select_by(
+    make_recipe: Callable[..., Recipe], measures: Path, tmp_path: Path
+) -> None:
+    small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
+    both = make_recipe(student=small, finetune={"distil_weight": 1.0})
+    recipe = both.model_copy(update={"distil": None})
+    with pytest.raises(DataError, match=r"without \[distil\] holds no text back"):
+        train(recipe, tmp_path / "unselected", data=None, resume=False)
+    train(recipe, tmp_path / "student", data=measures, resume=False)
+    record = json.loads((tmp_path / "student" / "training.json").read_text())
+    assert {entry["stage"] for entry in record["history"]} == {"finetune"}
+    assert encode(tmp_path / "student").shape == (20, 16)
+    assert "finetuned contrastively on labelled pairs from" in (tmp_path / "student" / "README.md").read_text()
