@@ -37,8 +37,9 @@ evaluate: $(VENV)/.all  ## STS and retrieval figures of the teacher and the ship
 bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
 
-readme: $(VENV)/.all  ## write the README's tables from the committed JSON
+readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py
+	$(BIN)/python docs/update_studies.py
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) build

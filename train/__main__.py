@@ -16,6 +16,7 @@ from bundle.errors import DiscoError
 from bundle.sts import data_directory
 from train.errors import DataError
 from train.recipe import RECIPES, load_recipe, recipe_path
+from train.study_cli import study_command, study_table_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # The hub library reads it when it is imported, which everything heavy below does.
     os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
-    commands = {"evaluate": _evaluate, "recipes": _recipes, "report": _report}
+    commands = {
+        "evaluate": _evaluate,
+        "recipes": _recipes,
+        "report": _report,
+        "study": study_command,
+        "study-table": study_table_command,
+    }
     try:
         if arguments and arguments[0] in commands:
             commands[arguments[0]](arguments[1:])
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; continue with --resume", file=sys.stderr)
+        print("interrupted; continue with --resume (a study: with the same command)", file=sys.stderr)
         return 130
     return 0
 
@@ -43,7 +50,8 @@ def _train(arguments: Sequence[str]) -> None:
         prog="python -m train",
         description="Distil a teacher into a small student, then finetune it.",
         epilog="Other commands: `python -m train evaluate MODEL_OR_BUNDLE…` scores models, `python -m train recipes` "
-        "lists shipped recipes, `python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report anew. "
+        "lists shipped recipes, `python -m train study` compares variants of one, "
+        "`python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report anew. "
         "Environment: DISCO_DATA (data folder), DISCO_CACHE (teacher vectors and tokens).",
     )
     parser.add_argument(

@@ -2,11 +2,24 @@
 
 from bundle.errors import DataError, DiscoError
 
-__all__ = ["DataError", "DiscoError", "DiskFullError", "DivergedError", "ModelError", "RecipeError", "ResumeError"]
+__all__ = [
+    "DataError",
+    "DiscoError",
+    "DiskFullError",
+    "DivergedError",
+    "ModelError",
+    "RecipeError",
+    "ResumeError",
+    "StudyError",
+]
 
 
 class RecipeError(DiscoError):
     """A recipe is not valid TOML, has an unknown field, or a value out of range."""
+
+
+class StudyError(DiscoError):
+    """A study is not valid, or rows are not of one comparison."""
 
 
 class ModelError(DiscoError):

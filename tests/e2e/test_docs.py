@@ -1,5 +1,6 @@
 """Every block of the documentation does what it says: commands exist with their flags, snippets run, recipes parse."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -45,7 +46,7 @@ def test_curl_gets_an_answer(words: list[str], shipped_server: RunningServer) ->
     "words", [w for w in commands() if w[:2] == ["python", "-m"]], ids=lambda words: " ".join(words[2:5])
 )
 def test_python_commands_exist_with_the_flags_they_are_given(words: list[str]) -> None:
-    subcommand = [word for word in words[3:4] if word in ("evaluate", "recipes", "report")]
+    subcommand = [word for word in words[3:4] if word in ("evaluate", "recipes", "report", "study", "study-table")]
     manual = help_of(words[2], *subcommand)
     for flag in (word for word in words if word.startswith("--")):
         assert re.search(rf"(?<![\w-]){flag}(?![\w-])", manual), f"{flag} is not in --help of {words[2]}"
@@ -89,4 +90,10 @@ def test_the_table_of_settings_is_the_codes() -> None:
 
 def test_the_figures_of_the_readme_are_those_of_the_committed_json() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs" / "update_readme.py", "--check"], check=False)
+    assert done.returncode == 0, "run `make readme`"
+
+
+def test_the_comparisons_in_the_docs_are_those_of_the_committed_json() -> None:
+    script = ROOT / "docs" / "update_studies.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, "run `make readme`"
