@@ -1,7 +1,4 @@
-"""The command line of training: run a recipe, report on it, evaluate models, list recipes.
-
-Loads torch only when a run or an evaluation begins.
-"""
+"""The command line of training: runs a recipe, or hands over to another command. Loads torch only when a run begins."""
 
 import argparse
 import os
@@ -9,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from bundle.atomic import write_atomically
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
-from train.errors import DataError
-from train.recipe import RECIPES, load_recipe, recipe_path
-from train.study_cli import study_command, study_table_command
+from train.budget import Budget, parse_latency, parse_size
+from train.commands import evaluate_command, recipes_command, report_command
+from train.errors import BudgetError
+from train.ladder import LADDER
+from train.ladder_cli import ladder_command, recipe_within
+from train.recipe import load_recipe, recipe_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The hub library reads it when it is imported, which everything heavy below does.
     os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
     commands = {
-        "evaluate": _evaluate,
-        "recipes": _recipes,
-        "report": _report,
-        "study": study_command,
-        "study-table": study_table_command,
+        "evaluate": evaluate_command,
+        "ladder": ladder_command,
+        "recipes": recipes_command,
+        "report": report_command,
     }
     try:
         if arguments and arguments[0] in commands:
@@ -40,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; continue with --resume (a study: with the same command)", file=sys.stderr)
+        print("interrupted; continue with --resume", file=sys.stderr)
         return 130
     return 0
 
@@ -50,7 +46,7 @@ def _train(arguments: Sequence[str]) -> None:
         prog="python -m train",
         description="Distil a teacher into a small student, then finetune it.",
         epilog="Other commands: `python -m train evaluate MODEL_OR_BUNDLE…` scores models, `python -m train recipes` "
-        "lists shipped recipes, `python -m train study` compares variants of one, "
+        "lists shipped recipes, `python -m train ladder BUNDLE…` measures what finished students cost, "
         "`python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report anew. "
         "Environment: DISCO_DATA (data folder), DISCO_CACHE (teacher vectors and tokens).",
     )
@@ -66,79 +62,40 @@ def _train(arguments: Sequence[str]) -> None:
         metavar="a.b=VALUE",
         help="override one value of the recipe; may be repeated",
     )
+    parser.add_argument(
+        "--latency-budget",
+        default=None,
+        metavar="1ms",
+        help="instead of a recipe: the best student of the ladder that needs no more for a text of 16 tokens here",
+    )
+    parser.add_argument(
+        "--size-budget", default=None, metavar="15MB", help="the same by the size of served graph and tokenizer"
+    )
+    parser.add_argument(
+        "--ladder", type=Path, default=LADDER, help="what a budget chooses from (default: what `make ladder` wrote)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="where the finished student goes; must not exist")
     parser.add_argument("--data", type=Path, default=None, help="data folder (default: DISCO_DATA or ../shared/data)")
     parser.add_argument("--resume", action="store_true", help="continue the unfinished run of the same --out")
     options = parser.parse_args(arguments)
 
     data = options.data or data_directory()
-    name = options.recipe or ("disco-minilm-l3" if data else "demo")
+    budget = Budget(
+        milliseconds=parse_latency(options.latency_budget) if options.latency_budget else None,
+        bytes=parse_size(options.size_budget) if options.size_budget else None,
+    )
+    if budget == Budget():
+        name = options.recipe or ("disco-minilm-l3" if data else "demo")
+    elif options.recipe is None:
+        name = recipe_within(budget, options.ladder)
+    else:
+        raise BudgetError(f"a budget chooses the recipe: leave out {options.recipe!r}, or the budget")
     recipe = load_recipe(recipe_path(name), options.set)
 
     from train.stages import train  # torch takes seconds to import, --help must not
 
     train(recipe, options.out, data=data, resume=options.resume)
     print(f"student: {options.out}")
-
-
-def _evaluate(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train evaluate",
-        description="Score models or bundles on the seven STS tasks (Spearman × 100), and on retrieval when asked to.",
-    )
-    parser.add_argument(
-        "models", nargs="+", metavar="MODEL_OR_BUNDLE", help="bundle, model folder, package:NAME/FOLDER or hub id"
-    )
-    parser.add_argument(
-        "--data", type=Path, default=None, help="folder with sts/ (default: DISCO_DATA or ../shared/data)"
-    )
-    parser.add_argument(
-        "--retrieval", action="store_true", help="also held-back question → answer and title → passage (nDCG@10 × 100)"
-    )
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    options = parser.parse_args(arguments)
-    data = options.data or data_directory()
-    if data is None:
-        raise DataError("no STS data: pass --data or set DISCO_DATA to a folder that holds sts/")
-
-    from rich.console import Console
-
-    from train.evaluate import evaluate_models, print_retrieval, print_sts
-
-    def note(message: str) -> None:
-        print(message, file=sys.stderr)
-
-    scores = evaluate_models(options.models, data, note, retrieval=options.retrieval)
-    console = Console(width=None if sys.stdout.isatty() else 140)  # a log has no width to respect
-    print_sts({name: row.sts for name, row in scores.items()}, console)
-    if found := {name: row.retrieval for name, row in scores.items() if row.retrieval is not None}:
-        print_retrieval(found, console)
-    if options.json is not None:
-        write_atomically(options.json, msgspec.json.format(msgspec.json.encode(scores), indent=2))
-
-
-def _recipes(arguments: Sequence[str]) -> None:
-    argparse.ArgumentParser(prog="python -m train recipes", description="List the shipped recipes.").parse_args(
-        arguments
-    )
-    for path in sorted(RECIPES.glob("*.toml")):
-        purpose = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-        print(f"{path.stem:24} {purpose}")
-
-
-def _report(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train report", description="Write the HTML report of a finished student or a bundle anew."
-    )
-    parser.add_argument("student", type=Path, metavar="STUDENT_OR_BUNDLE", help="a folder with training.json")
-    parser.add_argument("--out", type=Path, default=None, help="default: report.html in that folder")
-    options = parser.parse_args(arguments)
-
-    from train.html_report import HTML_REPORT, write_html_report  # draws plots, which --help must not wait for
-
-    target = options.out or options.student / HTML_REPORT
-    write_html_report(options.student, target)
-    print(f"report: {target}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ class Teacher(_Section):
 class Student(_Section):
     """Where the student's weights start from (its tokenizer is that of the model they come from)."""
 
-    init: Literal["teacher-layers", "pretrained", "random"] = Field("teacher-layers", description="starting point")
+    init: Literal["teacher-layers", "pretrained", "random", "token-table"] = Field(
+        "teacher-layers", description="starting point; token-table: no layers at all, one vector per token, averaged"
+    )
     layers: tuple[int, ...] = Field((0, 2, 5), description="teacher-layers: which of the teacher's layers to keep")
     model: str | None = Field(None, description="pretrained: hub id or folder of the encoder to start from")
     hidden_layers: int = Field(3, ge=1, description="random: depth")
@@ -47,6 +49,8 @@ class Student(_Section):
             raise ValueError("init = 'pretrained' needs `model`, a hub id or a folder")
         if self.init == "teacher-layers" and not self.layers:
             raise ValueError("init = 'teacher-layers' needs at least one entry in `layers`")
+        if self.init == "token-table" and (self.share_layers or self.dropout):
+            raise ValueError("init = 'token-table' has no layers: leave out `share_layers` and `dropout`")
         return self
 
 
@@ -181,4 +185,10 @@ class Recipe(_Section):
     def _has_a_stage(self) -> Self:
         if self.distil is None and self.finetune is None:
             raise ValueError("nothing to train: give [distil], [finetune] or both")
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_suit_the_student(self) -> Self:
+        if self.student.init == "token-table" and self.distil is not None and self.distil.objectives.mixkd:
+            raise ValueError("mixkd blends texts inside a transformer, which a token table is not: set it to 0")
         return self

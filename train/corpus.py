@@ -17,6 +17,7 @@ from train.config import Texts
 from train.data import read_texts
 
 _CHUNK = 8192
+_COUNTED_AT_ONCE = 1 << 20  # ids, which counting turns into int64
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class TextMixture:
     def __getitem__(self, row: int) -> Ids:
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._parts[part][row - int(self._starts[part])]
+
+    def count_tokens(self, vocabulary: int) -> NDArray[np.int64]:
+        """How often each token occurs in all texts, int64[vocabulary]."""
+        counts = np.zeros(vocabulary, dtype=np.int64)
+        for part in self._parts:
+            for start in range(0, len(part.ids), _COUNTED_AT_ONCE):
+                counts += np.bincount(part.ids[start : start + _COUNTED_AT_ONCE], minlength=vocabulary)
+        return counts
 
 
 class VectorMixture:

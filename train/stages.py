@@ -27,6 +27,7 @@ from train.scoring import AgreementSelection, Selection, StsSelection
 from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder
+from train.token_table import weigh_tokens
 
 _HELD_OUT = 1000
 _LOGS = "logs"
@@ -144,6 +145,8 @@ def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.M
     if corpus is None:
         return None, []
     run.progress.note(f"distilling on {len(corpus.training):,} texts")
+    if run.recipe.student.init == "token-table":
+        weigh_tokens(run.student, corpus.texts)
     projection = _projection(run.student, corpus.vectors.dimension)
     objective = DistilObjective(run.student, projection, corpus.config, corpus.texts, corpus.vectors, corpus.training)
     return projection, _run(run, "distil", corpus.config, objective, selection)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
@@ -16,6 +17,7 @@ from train.errors import ModelError
 from train.layer_sharing import share_layers, unshared
 from train.locate import locate_model
 from train.teacher import MODEL_OPTIONS, open_model
+from train.token_table import bag_features, make_token_table
 
 
 def make_student(config: Student, teacher: Path, scratch: Path) -> SentenceTransformer:
@@ -24,27 +26,22 @@ def make_student(config: Student, teacher: Path, scratch: Path) -> SentenceTrans
     Raises:
         ModelError: the teacher has no such layers, a model to start from cannot be loaded, or layers cannot be shared.
     """
-    if config.init == "teacher-layers":
-        transformer = _keep_layers(teacher, config.layers)
-    elif config.init == "pretrained":
-        assert config.model is not None  # the recipe guarantees it
-        transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
+    if config.init == "token-table":
+        modules: list[nn.Module] = [make_token_table(open_model(teacher), config.max_length)]
     else:
-        transformer = _random(config, teacher, scratch)
-    if config.share_layers:
-        share_layers(transformer.auto_model)
-    transformer.max_seq_length = min(config.max_length, _positions(transformer))
-    set_dropout(transformer, config.dropout)
-    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
-    student: SentenceTransformer = SentenceTransformer(
-        modules=[transformer, pooling, Normalize()], similarity_fn_name="cosine"
-    )
+        transformer = _make_transformer(config, teacher, scratch)
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), "mean")]
+    student: SentenceTransformer = SentenceTransformer(modules=[*modules, Normalize()], similarity_fn_name="cosine")
     return student
 
 
 def embed_ids(student: SentenceTransformer, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """The student's vectors of padded ids, int64[n, length] each → float[n, dim], with gradients."""
-    vectors: Tensor = student({"input_ids": input_ids, "attention_mask": attention_mask})["sentence_embedding"]
+    if isinstance(student[0], StaticEmbedding):
+        features = bag_features(input_ids, attention_mask)
+    else:
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+    vectors: Tensor = student(features)["sentence_embedding"]
     return vectors
 
 
@@ -59,10 +56,15 @@ def tokenizer_file(student: SentenceTransformer, scratch: Path) -> Path:
     Raises:
         ModelError: the tokenizer is a slow one, which no bundle can hold.
     """
-    if not getattr(student.tokenizer, "is_fast", False):
+    tokenizer, file = student.tokenizer, scratch / "tokenizer.json"
+    if isinstance(tokenizer, Tokenizer):  # a token table has the bare one
+        scratch.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(file))
+    elif getattr(tokenizer, "is_fast", False):
+        tokenizer.save_pretrained(scratch)
+    else:
         raise ModelError("the student's tokenizer has no fast version (tokenizer.json); convert it first")
-    student.tokenizer.save_pretrained(scratch)
-    return scratch / "tokenizer.json"
+    return file
 
 
 def save_student(student: SentenceTransformer, config: Student, folder: Path) -> None:
@@ -80,6 +82,21 @@ def set_dropout(model: nn.Module, probability: float) -> None:
 def parameter_count(model: nn.Module) -> int:
     """The number of weights."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _make_transformer(config: Student, teacher: Path, scratch: Path) -> Transformer:
+    if config.init == "teacher-layers":
+        transformer = _keep_layers(teacher, config.layers)
+    elif config.init == "pretrained":
+        assert config.model is not None  # the recipe guarantees it
+        transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
+    else:
+        transformer = _random(config, teacher, scratch)
+    if config.share_layers:
+        share_layers(transformer.auto_model)
+    transformer.max_seq_length = min(config.max_length, _positions(transformer))
+    set_dropout(transformer, config.dropout)
+    return transformer
 
 
 def _keep_layers(teacher: Path, layers: tuple[int, ...]) -> Transformer:

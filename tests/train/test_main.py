@@ -57,7 +57,7 @@ def test_problems_of_input_are_one_message_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("train.__main__.data_directory", lambda: None)
+    monkeypatch.setattr("train.commands.data_directory", lambda: None)
     assert main(arguments) == 2
     assert complaint in capsys.readouterr().err
 

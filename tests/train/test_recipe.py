@@ -106,6 +106,47 @@ def test_a_recipe_needs_a_stage() -> None:
         parse_recipe({"name": "idle", "teacher": {"model": "x"}}, source="test")
 
 
+def test_a_recipe_tells_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "middle.toml").write_text(
+        'base = "disco-minilm-l3"\nname = "middle"\n[student]\nlayers = [0, 5]\n[distil]\nqueue_size = 8\n'
+    )
+    (tmp_path / "top.toml").write_text(
+        'base = "middle.toml"\nname = "top"\n[distil.objectives]\nmse = 1\n[[distil.texts]]\npath = "mine.txt"\n'
+    )
+    shipped = load_recipe(recipe_path("disco-minilm-l3")).model_dump()
+    changed = load_recipe(tmp_path / "top.toml", ["distil.batch_size=32"]).model_dump()
+    assert changed["name"] == "top"
+    assert changed["student"] == shipped["student"] | {"layers": (0, 5)}
+    assert [texts["path"] for texts in changed["distil"]["texts"]] == ["mine.txt"], "lists are replaced"
+    assert changed["distil"]["objectives"] == shipped["distil"]["objectives"] | {"mse": 1}, "tables are merged"
+    expected = {"queue_size": 8, "batch_size": 32}
+    kept = shipped["distil"].keys() - {"texts", "objectives", *expected}
+    assert {name: changed["distil"][name] for name in kept} == {name: shipped["distil"][name] for name in kept}
+    assert {name: changed["distil"][name] for name in expected} == expected
+    assert changed["finetune"] == shipped["finetune"]
+
+
+@pytest.mark.parametrize(
+    ("base", "complaint"),
+    [
+        ('"no-such-recipe"', r"no recipe .*no-such-recipe, the base of .*mine\.toml; shipped ones: .*disco-minilm-l3"),
+        ("3", r"base = 3 is not the name or file of a recipe"),
+        ('"mine.toml"', r"base = 'mine\.toml' leads back to itself"),
+        ('"other.toml"', r"other\.toml: base = 'mine\.toml' leads back to itself"),
+    ],
+)
+def test_a_base_that_cannot_be_is_named(tmp_path: Path, base: str, complaint: str) -> None:
+    (tmp_path / "mine.toml").write_text(f"base = {base}\n")
+    (tmp_path / "other.toml").write_text('base = "mine.toml"\n')
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_a_fault_of_a_whole_section_does_not_print_the_section() -> None:
+    with pytest.raises(RecipeError, match=r"needs `model`, a hub id or a folder$"):
+        load_recipe(recipe_path("demo"), ["student.init=pretrained"])
+
+
 def test_a_missing_recipe_names_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match="disco-minilm-l3"):
         load_recipe(recipe_path("no-such-recipe"))
