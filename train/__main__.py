@@ -14,6 +14,7 @@ from train.errors import BudgetError
 from train.ladder import LADDER
 from train.ladder_cli import ladder_command, recipe_within
 from train.recipe import load_recipe, recipe_path
+from train.study_cli import study_command, study_table_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "ladder": ladder_command,
         "recipes": recipes_command,
         "report": report_command,
+        "study": study_command,
+        "study-table": study_table_command,
     }
     try:
         if arguments and arguments[0] in commands:
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; continue with --resume", file=sys.stderr)
+        print("interrupted; continue with --resume (a study: with the same command)", file=sys.stderr)
         return 130
     return 0
 
@@ -46,8 +49,9 @@ def _train(arguments: Sequence[str]) -> None:
         prog="python -m train",
         description="Distil a teacher into a small student, then finetune it.",
         epilog="Other commands: `python -m train evaluate MODEL_OR_BUNDLE…` scores models, `python -m train recipes` "
-        "lists shipped recipes, `python -m train ladder BUNDLE…` measures what finished students cost, "
-        "`python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report anew. "
+        "lists shipped recipes, `python -m train study` compares variants of one, `python -m train ladder BUNDLE…` "
+        "measures what finished students cost, `python -m train report STUDENT_OR_BUNDLE` writes a run's HTML report "
+        "anew. "
         "Environment: DISCO_DATA (data folder), DISCO_CACHE (teacher vectors and tokens).",
     )
     parser.add_argument(

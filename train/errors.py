@@ -3,10 +3,12 @@
 from bundle.errors import DataError, DiscoError
 
 __all__ = [
+    "BudgetError",
     "DataError",
     "DiscoError",
     "DiskFullError",
     "DivergedError",
+    "LadderError",
     "ModelError",
     "RecipeError",
     "ResumeError",
@@ -20,6 +22,14 @@ class RecipeError(DiscoError):
 
 class StudyError(DiscoError):
     """A study is not valid, or rows are not of one comparison."""
+
+
+class LadderError(DiscoError):
+    """The ladder of measured students is missing or damaged, or bundles do not make one."""
+
+
+class BudgetError(DiscoError):
+    """A budget cannot be read, or no student keeps to it."""
 
 
 class ModelError(DiscoError):
