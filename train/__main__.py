@@ -96,10 +96,13 @@ def _train(arguments: Sequence[str]) -> None:
         raise BudgetError(f"a budget chooses the recipe: leave out {options.recipe!r}, or the budget")
     recipe = load_recipe(recipe_path(name), options.set)
 
-    from train.stages import train  # torch takes seconds to import, --help must not
+    from train.distributed import is_first, process_group  # torch takes seconds to import, --help must not
+    from train.stages import train
 
-    train(recipe, options.out, data=data, resume=options.resume)
-    print(f"student: {options.out}")
+    with process_group():
+        train(recipe, options.out, data=data, resume=options.resume)
+        if is_first():
+            print(f"student: {options.out}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bundle.layout import sha256_of
 from train.builtin import DOCSTRINGS, docstring_packages
-from train.config import Texts
+from train.config import Pairs, Texts
 from train.data import HUB, resolve
 
 
@@ -29,16 +29,23 @@ def fingerprint(parts: Mapping[str, str | int | None]) -> str:
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()[:20]
 
 
-def source_identity(source: Texts, data: Path | None) -> dict[str, str | int | None]:
+def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | int | None]:
     """What the texts of `source` depend on, its limit apart.
 
     A file is known by its content, docstrings by the installed packages, a hub data set by its name.
     """
     if source.path == DOCSTRINGS:
-        return {"source": source.path, "packages": docstring_packages()}
+        return {"source": source.path, "packages": docstring_packages(), **_pair_columns(source)}
+    column = {"field": source.field} if isinstance(source, Texts) else _pair_columns(source)
     if source.path.startswith(HUB):
-        return {"source": source.path, "split": source.split, "field": source.field}
-    return {"sha256": sha256_of(resolve(source.path, data)), "field": source.field}
+        return {"source": source.path, "split": source.split, **column}
+    return {"sha256": sha256_of(resolve(source.path, data)), **column}
+
+
+def _pair_columns(source: Texts | Pairs) -> dict[str, str]:
+    if isinstance(source, Texts):
+        return {}
+    return {"columns": "\t".join(source.columns), "header": str(source.header), "sources": "\t".join(source.sources)}
 
 
 def folder_identity(model: Path) -> str:

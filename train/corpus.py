@@ -1,5 +1,9 @@
-"""Token ids of a whole text source as two memory-mapped arrays, made once. Knows no teacher and no loss."""
+"""Token ids of a whole source as two memory-mapped arrays, made once. Knows no teacher and no loss.
 
+A corpus may be larger than memory: ids and offsets stay on disk, and what is held of each text is its length.
+"""
+
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,8 +17,9 @@ from bundle.atomic import staged_directory
 from bundle.layout import sha256_of
 from bundle.text import TextEncoder
 from train.cache import cache_directory, fingerprint, source_identity
-from train.config import Texts
-from train.data import read_texts
+from train.config import Pairs, Texts
+from train.data import read_source
+from train.distributed import make_shared
 
 _CHUNK = 8192
 _COUNTED_AT_ONCE = 1 << 20  # ids, which counting turns into int64
@@ -39,12 +44,20 @@ class TokenizedTexts:
         return np.diff(self.offsets)
 
 
-def tokenize_source(source: Texts, data: Path | None, tokenizer_file: Path, *, max_length: int) -> TokenizedTexts:
+def tokenize_source(
+    source: Texts | Pairs, data: Path | None, tokenizer_file: Path, *, max_length: int
+) -> TokenizedTexts:
     """Tokenise one source as the student will read it, or open the result of an earlier run.
 
     Raises:
-        DataError: see `read_texts`.
+        DataError: see `read_source`.
     """
+    folder = make_shared(lambda: _tokenized(source, data, tokenizer_file, max_length))
+    ids = np.memmap(folder / "ids.i32", dtype=np.int32, mode="r")
+    return TokenizedTexts(ids, np.load(folder / "offsets.npy", mmap_mode="r"))
+
+
+def _tokenized(source: Texts | Pairs, data: Path | None, tokenizer_file: Path, max_length: int) -> Path:
     key = fingerprint(
         source_identity(source, data)
         | {"limit": source.limit, "tokenizer": sha256_of(tokenizer_file), "max_length": max_length}
@@ -53,26 +66,18 @@ def tokenize_source(source: Texts, data: Path | None, tokenizer_file: Path, *, m
     if not folder.is_dir():
         encoder = TextEncoder.from_file(tokenizer_file, max_length=max_length)
         with staged_directory(folder) as staged:
-            _write(read_texts(source, data), encoder, staged)
-    ids = np.memmap(folder / "ids.i32", dtype=np.int32, mode="r")
-    return TokenizedTexts(ids, np.load(folder / "offsets.npy", mmap_mode="r"))
+            _write(read_source(source, data), encoder, staged)
+    return folder
 
 
 def _write(texts: Iterator[str], encoder: TextEncoder, folder: Path) -> None:
-    lengths: list[int] = []
+    offsets = array("q", [0])  # 8 bytes a text
     with (folder / "ids.i32").open("wb") as file:
         while chunk := list(islice(texts, _CHUNK)):
             for row in encoder.encode(chunk):
-                lengths.append(len(row))
+                offsets.append(offsets[-1] + len(row))
                 file.write(row.tobytes())
-    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-
-def tokenize_texts(texts: list[str], encoder: TextEncoder) -> TokenizedTexts:
-    """Tokenise texts that fit in memory."""
-    rows = encoder.encode(texts)
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return TokenizedTexts(np.concatenate(rows), offsets)
+    np.save(folder / "offsets.npy", np.frombuffer(offsets, dtype=np.int64))
 
 
 class TextMixture:
@@ -98,6 +103,28 @@ class TextMixture:
             for start in range(0, len(part.ids), _COUNTED_AT_ONCE):
                 counts += np.bincount(part.ids[start : start + _COUNTED_AT_ONCE], minlength=vocabulary)
         return counts
+
+
+class TokenizedPairs:
+    """Pairs by the numbers of their texts, which follow one another in every source."""
+
+    def __init__(self, parts: Sequence[TokenizedTexts], widths: Sequence[int]) -> None:
+        """`widths`: how many texts each pair of a source has, 3 where there are negatives."""
+        self.texts = TextMixture(parts)
+        columns, start = [], 0
+        for part, width in zip(parts, widths, strict=True):
+            numbers = np.full((len(part) // width, 3), -1, dtype=np.int64)
+            numbers[:, :width] = start + np.arange(len(part)).reshape(-1, width)
+            columns.append(numbers)
+            start += len(part)
+        self.columns: NDArray[np.int64] = np.concatenate(columns)
+        """int64[n, 3]: anchor, positive and negative, or −1 where there is none."""
+        padded = np.append(self.texts.lengths, 0)  # number −1, a missing negative, has length 0
+        self.longest: NDArray[np.int64] = padded[self.columns].max(axis=1)
+        """Tokens of the longest text of each pair, int64[n]."""
+
+    def __len__(self) -> int:
+        return len(self.columns)
 
 
 class VectorMixture:

@@ -9,6 +9,7 @@ __all__ = [
     "DiskFullError",
     "DivergedError",
     "LadderError",
+    "LaunchError",
     "ModelError",
     "RecipeError",
     "ResumeError",
@@ -38,6 +39,10 @@ class ModelError(DiscoError):
 
 class ResumeError(DiscoError):
     """A run cannot be started or resumed where it was asked to."""
+
+
+class LaunchError(DiscoError):
+    """Processes were started together in a way they cannot work together."""
 
 
 class DivergedError(DiscoError):

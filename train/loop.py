@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from train.batches import Position, Rows, training_batches
 from train.checkpoint import HistoryEntry, StageState, load_state, save_state
 from train.config import Schedule
+from train.distributed import average_gradients, copy_from_first, is_first, on_first
 from train.errors import DivergedError
 from train.progress import Progress
 from train.tensorboard import StageLog
@@ -68,6 +69,7 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
     Raises:
         DivergedError: the loss became NaN or infinite.
     """
+    copy_from_first(objective)
     optimizer = _optimizer(objective, run.schedule)
     state = load_state(run.state_file)
     if state is None:
@@ -132,7 +134,8 @@ def _train(
             state = _evaluate(objective, optimizer, run, state, position, window)
             # The log first: what a checkpoint has seen is never missing in it, what it has not is dropped on resuming.
             log.write(position.examples, {"score": state.history[-1]["score"]})
-            save_state(state, run.state_file)
+            if is_first():
+                save_state(state, run.state_file)
             progress.note(_describe(run.name, state.history[-1]))
             window, recent = _LossWindow(), _LossWindow()
         before = position.examples
@@ -142,7 +145,7 @@ def _train(
 
 
 def _first_state(objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun) -> StageState:
-    score = run.score(objective.student)
+    score = on_first(lambda: run.score(objective.student))
     return StageState(
         position=Position(),
         objective=objective.state_dict(),
@@ -164,7 +167,7 @@ def _evaluate(
 ) -> StageState:
     random_state = torch.get_rng_state()
     objective.eval()
-    score = run.score(objective.student)
+    score = on_first(lambda: run.score(objective.student))
     objective.train()
     torch.set_rng_state(random_state)
     improved = score > state.best_score
@@ -206,6 +209,7 @@ def _step(objective: Objective, optimizer: torch.optim.Optimizer, rows: Rows, ra
             f"{run.state_file.parent}. Lower {run.name}.learning_rate (--set {run.name}.learning_rate=…)"
         )
     loss.backward()
+    average_gradients(objective)
     nn.utils.clip_grad_norm_(objective.parameters(), run.schedule.max_gradient_norm)
     optimizer.step()
     optimizer.zero_grad()

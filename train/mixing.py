@@ -7,8 +7,10 @@ own embeddings, which costs a teacher's pass a step). Knows no loss.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
@@ -28,6 +30,10 @@ class Mix:
         """Blend rows of float[B, …], giving float[P, …]."""
         share = self.share.view(-1, *[1] * (rows.dim() - 1))
         return share * rows[self.first] + (1 - share) * rows[self.second]
+
+    def take(self, blends: NDArray[np.int64]) -> "Mix":
+        """Only these of the P blends."""
+        return Mix(self.first[blends], self.second[blends], self.share[blends])
 
 
 def draw_mix(batch: int, concentration: float, device: torch.device) -> Mix:

@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from train.batches import Rows
 from train.config import Distil, Finetune
-from train.corpus import TextMixture, TokenizedTexts, VectorMixture
+from train.corpus import TextMixture, TokenizedPairs, VectorMixture
 from train.distillation import TERMS, Batch, Term
+from train.distributed import in_shares
 from train.loop import Objective
 from train.losses import contrastive, cosine_distance
 from train.memory import NegativeQueue
@@ -53,16 +53,15 @@ class DistilObjective(Objective):
     def loss(self, rows: Rows) -> Tensor:
         """See `Objective`."""
         texts = self._rows[rows]
-        ids, mask = cut_and_pad([self._texts[text] for text in texts], self._config.max_length, self.student.device)
         batch = Batch(
             config=self._config,
-            student=self.projection(embed_ids(self.student, ids, mask)),
-            teacher=torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device),
+            student=self.projection(in_shares(self._embed, texts)),
+            teacher=in_shares(self._teacher, texts),
             queue=self.queue.negatives,
             temperature=self.log_temperature.exp(),
         )
         self._last_batch = batch.teacher
-        objectives: dict[str, Term] = {**TERMS, "okd": self._okd, "mixkd": lambda batch: self._mixkd(batch, ids, mask)}
+        objectives: dict[str, Term] = {**TERMS, "okd": self._okd, "mixkd": lambda batch: self._mixkd(batch, texts)}
         loss = torch.zeros((), device=self.student.device)
         self.terms = {}
         for name, weight in self._weights.items():
@@ -76,6 +75,15 @@ class DistilObjective(Objective):
         if self._last_batch is not None:
             self.queue.put(self._last_batch)
 
+    def _embed(self, texts: Rows) -> Tensor:
+        return embed_ids(self.student, *self._ids(texts))
+
+    def _teacher(self, texts: Rows) -> Tensor:
+        return torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device)
+
+    def _ids(self, texts: Rows) -> tuple[Tensor, Tensor]:
+        return cut_and_pad([self._texts[text] for text in texts], self._config.max_length, self.student.device)
+
     def _okd(self, batch: Batch) -> Tensor:
         """CKD against the adapted keys, which learn by a loss of their own (`online_teacher`)."""
         keys = self.online_teacher(batch.keys)
@@ -86,11 +94,13 @@ class DistilObjective(Objective):
             adapted, unit, batch.student, pull=batch.config.okd_pull, anchor=batch.config.okd_anchor
         )
 
-    def _mixkd(self, batch: Batch, ids: Tensor, mask: Tensor) -> Tensor:
+    def _mixkd(self, batch: Batch, texts: Rows) -> Tensor:
         """1 − cosine between the student's vector of a blend and the blend of the teacher's vectors."""
+        ids, mask = self._ids(texts)  # any two texts may be blended: here every rank reads them all
         mix = draw_mix(len(ids), batch.config.mixkd_concentration, ids.device)
-        student = self.projection(mixed_vectors(self.student, ids, mask, mix))
-        return cosine_distance(student, mixed_targets(batch.keys[: len(ids)], mix))
+        blends = np.arange(len(mix.share))
+        vectors = in_shares(lambda share: mixed_vectors(self.student, ids, mask, mix.take(share)), blends)
+        return cosine_distance(self.projection(vectors), mixed_targets(batch.keys[: len(ids)], mix))
 
 
 class FinetuneObjective(Objective):
@@ -101,10 +111,10 @@ class FinetuneObjective(Objective):
         student: SentenceTransformer,
         projection: nn.Module,
         config: Finetune,
-        pairs: "TokenizedPairs",
-        teacher_vectors: NDArray[np.float32] | None,
+        pairs: TokenizedPairs,
+        teacher_vectors: VectorMixture | None,
     ) -> None:
-        """`teacher_vectors`: float32[texts, dim] of `pairs.texts`, needed when `distil_weight` is above 0."""
+        """`teacher_vectors`: those of `pairs.texts`, needed when `distil_weight` is above 0."""
         super().__init__()
         self.student = student
         self.projection = projection
@@ -119,7 +129,7 @@ class FinetuneObjective(Objective):
         config = self._config
         columns = self._pairs.columns[rows]
         flat = np.concatenate([columns[:, 0], columns[:, 1], columns[columns[:, 2] >= 0, 2]])
-        vectors = embed_rows(self.student, [self._pairs.texts[text] for text in flat], config.max_length)
+        vectors = in_shares(self._embed, flat)
         anchor, positive, negative = vectors.split([len(rows), len(rows), len(flat) - 2 * len(rows)])
         loss = contrastive(anchor, positive, negative, config.temperature)
         self.terms = {"contrastive": loss.detach()}
@@ -130,12 +140,5 @@ class FinetuneObjective(Objective):
             loss = loss + config.distil_weight * distance
         return loss
 
-
-class TokenizedPairs:
-    """Pairs as rows of indices into distinct texts: int64[n, 3] (anchor, positive, negative or −1)."""
-
-    def __init__(self, texts: TokenizedTexts, columns: NDArray[np.int64]) -> None:
-        self.texts = texts
-        self.columns = columns
-        padded = np.append(texts.lengths, 0)  # index −1, a missing negative, has length 0
-        self.longest: NDArray[np.int64] = padded[columns].max(axis=1)
+    def _embed(self, texts: Rows) -> Tensor:
+        return embed_rows(self.student, [self._pairs.texts[text] for text in texts], self._config.max_length)

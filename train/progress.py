@@ -10,8 +10,8 @@ from rich.progress import Progress as Bars
 class Progress:
     """One bar at a time, on standard error, so that results on standard output can be piped."""
 
-    def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, quiet=quiet)
         self._bars: Bars | None = None
         self._task: TaskID | None = None
 

@@ -1,6 +1,7 @@
 """The one place where a run is described: teacher → distil → finetune → report. Each step is somebody else's work."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,16 @@ from torch import nn
 
 from bundle.atomic import staged_directory, write_atomically
 from bundle.sts import with_sts
-from bundle.text import TextEncoder
 from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Recipe, Schedule
-from train.corpus import TextMixture, TokenizedTexts, VectorMixture, tokenize_source, tokenize_texts
-from train.data import Pair, read_pairs
+from train.config import Distil, Pairs, Recipe, Schedule, Texts
+from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
+from train.data import pair_width
+from train.distributed import is_first, make_shared, on_first, rank
 from train.errors import DataError, ResumeError
 from train.loop import Objective, StageRun, run_stage
-from train.objectives import DistilObjective, FinetuneObjective, TokenizedPairs
+from train.objectives import DistilObjective, FinetuneObjective
 from train.progress import Progress
 from train.report import write_report
 from train.scoring import AgreementSelection, Selection, StsSelection
@@ -64,23 +65,19 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
         ResumeError: `out` exists, an unfinished run lies there and `resume` is false, or it used another recipe.
         DiscoError: what the steps raise; the run can then be resumed.
     """
-    folder = _claim(recipe, out, resume=resume)
-    progress = Progress()
+    folder = make_shared(lambda: _claim(recipe, out, resume=resume))
+    progress = Progress(quiet=not is_first())
     torch.manual_seed(recipe.seed)
     teacher = TeacherEncoder(recipe.teacher, bf16=recipe.bf16)
-    student = make_student(recipe.student, teacher.folder, folder / "initial")
-    run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, folder / "tokenizer"))
-    with full_disk_told(cache_directory()):
-        corpus = _corpus(run)
+    scratch = folder / f"rank-{rank()}"
+    student = make_student(recipe.student, teacher.folder, scratch / "initial")
+    run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, scratch / "tokenizer"))
+    corpus = _corpus(run)
     selection = _selection(run, corpus)
     progress.note(f"selected by {selection.name}")
     projection, history = _distil(run, corpus, selection)
     history += _finetune(run, projection, selection)
-    with full_disk_told(out.parent), staged_directory(out) as staged:
-        save_student(student, recipe.student, staged)
-        shutil.copytree(folder / _LOGS, staged / _LOGS)
-        write_report(staged, recipe, student, teacher.folder, data=data, selection=selection.name, history=history)
-    shutil.rmtree(folder)
+    on_first(lambda: _finish(run, out, selection, history))
 
 
 def _claim(recipe: Recipe, out: Path, *, resume: bool) -> Path:
@@ -103,20 +100,33 @@ def _corpus(run: Run) -> Corpus | None:
     config = run.recipe.distil
     if config is None:
         return None
-    tokens, vectors = [], []
-    for source in config.texts:
-        run.progress.note(f"reading {source.path}")
-        texts = tokenize_source(source, run.data, run.tokenizer_file, max_length=config.max_length)
-        run.progress.start("teacher", total=len(texts))
-        tokens.append(texts)
-        vectors.append(run.teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
-        run.progress.stop()
-    run.teacher.release()
+    tokens = _tokens(run, config.texts, config.max_length)
+    vectors = _teacher_vectors(run, config.texts, tokens)
     mixture = TextMixture(tokens)
     shuffled = np.random.default_rng(run.recipe.seed).permutation(len(mixture))
     held_out = min(_HELD_OUT, len(mixture) // 10)
     training = np.sort(shuffled[held_out:])
-    return Corpus(config, mixture, VectorMixture(vectors), training=training, held_out=shuffled[:held_out])
+    return Corpus(config, mixture, vectors, training=training, held_out=shuffled[:held_out])
+
+
+def _tokens(run: Run, sources: Sequence[Texts | Pairs], max_length: int) -> list[TokenizedTexts]:
+    tokens = []
+    for source in sources:
+        run.progress.note(f"reading {source.path}")
+        with full_disk_told(cache_directory()):
+            tokens.append(tokenize_source(source, run.data, run.tokenizer_file, max_length=max_length))
+    return tokens
+
+
+def _teacher_vectors(run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]) -> VectorMixture:
+    vectors = []
+    for source, texts in zip(sources, tokens, strict=True):
+        run.progress.start("teacher", total=len(texts))
+        with full_disk_told(cache_directory()):
+            vectors.append(run.teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
+        run.progress.stop()
+    run.teacher.release()
+    return VectorMixture(vectors)
 
 
 def _projection(student: SentenceTransformer, teacher_dimension: int) -> nn.Module:
@@ -156,15 +166,13 @@ def _finetune(run: Run, projection: nn.Module | None, selection: Selection) -> l
     config = run.recipe.finetune
     if config is None:
         return []
-    pairs = [pair for source in config.pairs for pair in read_pairs(source, run.data)]
-    texts, columns = _index_texts(pairs)
-    tokenized = _tokenize(run, texts, config.max_length)
-    vectors = run.teacher.encode(texts) if config.distil_weight else None
-    run.teacher.release()
+    tokens = _tokens(run, config.pairs, config.max_length)
+    vectors = _teacher_vectors(run, config.pairs, tokens) if config.distil_weight else None
+    pairs = TokenizedPairs(tokens, [pair_width(source) for source in config.pairs])
     run.progress.note(f"finetuning on {len(pairs):,} pairs")
     if projection is None:
-        projection = nn.Identity() if vectors is None else _projection(run.student, vectors.shape[1])
-    objective = FinetuneObjective(run.student, projection, config, TokenizedPairs(tokenized, columns), vectors)
+        projection = nn.Identity() if vectors is None else _projection(run.student, vectors.dimension)
+    objective = FinetuneObjective(run.student, projection, config, pairs, vectors)
     return _run(run, "finetune", config, objective, selection)
 
 
@@ -176,22 +184,16 @@ def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selectio
         run.recipe.bf16,
         selection,
         state_file=run.folder / f"{name}.pt",
-        log_folder=run.folder / _LOGS / name,
+        log_folder=run.folder / _LOGS / name if is_first() else None,
     )
     with full_disk_told(run.folder):
         return run_stage(objective, stage, run.progress)
 
 
-def _index_texts(pairs: list[Pair]) -> tuple[list[str], Rows]:
-    """Distinct texts, and the pairs as int64[n, 3] indices into them (−1: no negative)."""
-    rows: dict[str, int] = {}
-    columns = np.full((len(pairs), 3), -1, dtype=np.int64)
-    for number, pair in enumerate(pairs):
-        for column, text in enumerate((pair.anchor, pair.positive, pair.negative)):
-            if text is not None:
-                columns[number, column] = rows.setdefault(text, len(rows))
-    return list(rows), columns
-
-
-def _tokenize(run: Run, texts: list[str], max_length: int) -> TokenizedTexts:
-    return tokenize_texts(texts, TextEncoder.from_file(run.tokenizer_file, max_length=max_length))
+def _finish(run: Run, out: Path, selection: Selection, history: list[HistoryEntry]) -> None:
+    recipe, teacher = run.recipe, run.teacher.folder
+    with full_disk_told(out.parent), staged_directory(out) as staged:
+        save_student(run.student, recipe.student, staged)
+        shutil.copytree(run.folder / _LOGS, staged / _LOGS)
+        write_report(staged, recipe, run.student, teacher, data=run.data, selection=selection.name, history=history)
+    shutil.rmtree(run.folder)

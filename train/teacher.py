@@ -7,7 +7,7 @@ more of the same source. Knows no student and no loss.
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from sentence_transformers import SentenceTransformer
 from bundle.arrays import Vectors
 from bundle.atomic import write_atomically
 from train.cache import cache_directory, fingerprint, folder_identity, source_identity
-from train.config import Teacher, Texts
-from train.data import read_texts
+from train.config import Pairs, Teacher, Texts
+from train.data import read_source
+from train.distributed import in_shares, is_first, make_shared, on_first
 from train.errors import ModelError
 from train.locate import locate_model
 
@@ -51,25 +52,40 @@ class TeacherEncoder:
         return unit
 
     def source_vectors(
-        self, source: Texts, data: Path | None, *, rows: int, advance: Callable[[int], None]
+        self, source: Texts | Pairs, data: Path | None, *, rows: int, advance: Callable[[int], None]
     ) -> NDArray[np.float16]:
         """Vectors of the first `rows` texts of `source`, float16[rows, dim], memory-mapped.
 
-        `advance` is told of rows as they become available, for a progress bar.
+        Where there are several ranks, each encodes a share and rank 0 writes. `advance` is told of rows as they become
+        available, for a progress bar.
         """
+        cache = _VectorFile(make_shared(lambda: self._cache_folder(source, data)))
+        with cache.exclusive() if is_first() else nullcontext():
+            done = on_first(lambda: min(cache.rows, rows))
+            advance(done)
+            if done < rows:
+                for chunk in _chunks(islice(read_source(source, data), done, rows)):
+                    vectors = self._encode_in_shares(chunk)
+                    if is_first():
+                        cache.append(vectors)
+                    advance(len(chunk))
+        on_first(lambda: None)  # the last rows are on disk
+        return cache.read(rows)
+
+    def _cache_folder(self, source: Texts | Pairs, data: Path | None) -> Path:
         key = fingerprint(
             source_identity(source, data)
             | {"teacher": folder_identity(self.folder), "prompt": self.config.prompt, "dtype": str(self._dtype)}
         )
-        cache = _VectorFile(cache_directory() / f"teacher-{key}")
-        with cache.exclusive():
-            done = min(cache.rows, rows)
-            advance(done)
-            if done < rows:
-                for chunk in _chunks(islice(read_texts(source, data), done, rows)):
-                    cache.append(self.encode(chunk).astype(np.float16))
-                    advance(len(chunk))
-        return cache.read(rows)
+        folder = cache_directory() / f"teacher-{key}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _encode_in_shares(self, chunk: list[str]) -> NDArray[np.float16]:
+        def encode(share: NDArray[np.int64]) -> torch.Tensor:
+            return torch.from_numpy(self.encode([chunk[row] for row in share]).astype(np.float16))
+
+        return in_shares(encode, np.arange(len(chunk))).numpy()
 
     def release(self) -> None:
         """Free the teacher's weights; the next `encode` loads them again."""
@@ -94,7 +110,6 @@ class _VectorFile:
     """float16 rows on disk; a row counts only once `rows` says so, so a torn write is written again."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
         self._vectors = folder / "vectors.f16"
         self._count = folder / "rows.txt"
         self._dimension = folder / "dimension.txt"

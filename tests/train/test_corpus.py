@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from bundle.text import TextEncoder
-from tests.train.conftest import sentences
 from train import corpus
-from train.config import Texts
-from train.corpus import TextMixture, TokenizedTexts, VectorMixture, tokenize_source, tokenize_texts
+from train.config import Pairs, Texts
+from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
 
 
 def test_rows_are_what_the_bundle_would_read(tokenizer_file: Path, texts_file: Path) -> None:
@@ -24,7 +23,7 @@ def test_a_second_run_opens_what_the_first_one_wrote(
 ) -> None:
     source = Texts(path=str(texts_file))
     first = tokenize_source(source, None, tokenizer_file, max_length=8)
-    monkeypatch.setattr(corpus, "read_texts", None)
+    monkeypatch.setattr(corpus, "read_source", None)
     again = tokenize_source(source, None, tokenizer_file, max_length=8)
     assert np.array_equal(first.ids, again.ids)
 
@@ -36,18 +35,38 @@ def test_other_text_is_never_taken_from_the_cache(tokenizer_file: Path, texts_fi
     assert len(tokenize_source(source, None, tokenizer_file, max_length=8)) == 1
 
 
-def parts(tokenizer_file: Path) -> list[TokenizedTexts]:
-    encoder = TextEncoder.from_file(tokenizer_file, max_length=16)
-    return [tokenize_texts(sentences(count, seed=count), encoder) for count in (3, 1, 5)]
+def tokenized(lengths: list[int]) -> TokenizedTexts:
+    """Text i of the part is `lengths[i]` times the number i."""
+    return TokenizedTexts(np.repeat(np.arange(len(lengths)), lengths).astype(np.int32), np.cumsum([0, *lengths]))
 
 
-def test_a_mixture_numbers_its_parts_one_after_the_other(tokenizer_file: Path) -> None:
-    pieces = parts(tokenizer_file)
+def test_a_mixture_numbers_its_parts_one_after_the_other() -> None:
+    pieces = [tokenized([4, 2, 7]), tokenized([3]), tokenized([1, 1, 5, 2, 9])]
     mixture = TextMixture(pieces)
     rows = [piece[i] for piece in pieces for i in range(len(piece))]
     assert len(mixture) == len(rows) == 9
     assert all(np.array_equal(mixture[i], row) for i, row in enumerate(rows))
     assert mixture.lengths.tolist() == [len(row) for row in rows]
+
+
+def test_pairs_number_their_texts_as_they_were_read() -> None:
+    pairs = TokenizedPairs([tokenized([4, 2, 7, 1, 1, 3]), tokenized([5, 6, 9, 8])], widths=[3, 2])
+    assert pairs.columns.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, -1], [8, 9, -1]]
+    assert pairs.longest.tolist() == [7, 3, 6, 9]
+    assert len(pairs) == 4
+    assert pairs.texts[7].tolist() == [1] * 6
+
+
+def test_texts_of_pairs_are_read_one_after_the_other(tokenizer_file: Path, pairs_file: Path) -> None:
+    made = tokenize_source(Pairs(path=str(pairs_file), limit=7), None, tokenizer_file, max_length=8)
+    texts = [text for row in pairs_file.read_text().splitlines()[1:8] for text in row.split("\t")]
+    expected = TextEncoder.from_file(tokenizer_file, max_length=8).encode(texts)
+    assert [made[i].tolist() for i in range(len(made))] == [row.tolist() for row in expected]
+    other = tokenize_source(
+        Pairs(path=str(pairs_file), columns=("negative", "anchor"), limit=7), None, tokenizer_file, max_length=8
+    )
+    assert other[0].tolist() == expected[2].tolist()
+    assert len(other) == 14
 
 
 def test_vectors_follow_the_same_numbers() -> None:

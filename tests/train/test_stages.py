@@ -6,13 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from tests.train.conftest import sentences
+from tests.train.conftest import sentences, write_recipe
 from tests.train.test_tensorboard import curves
 from train.config import Objectives, Recipe
 from train.errors import DataError, ResumeError
@@ -137,7 +136,7 @@ def test_a_killed_run_resumes_to_the_same_student(
     drawing_lots = {"ckd": 1, "cosine": 10, "skd": 1, "okd": 1, "mixkd": 1, "triplet_order": 1}
     recipe = make_recipe(distil={"examples": 3000, "evaluations": 40, "skd_candidates": 8, "objectives": drawing_lots})
     recipe_file = tmp_path / "recipe.toml"
-    recipe_file.write_text(_toml(recipe.model_dump(mode="json", exclude_none=True)))
+    write_recipe(recipe, recipe_file)
     command = [sys.executable, "-m", "train", str(recipe_file), "--out"]
     environment = os.environ | {"DISCO_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
@@ -160,19 +159,6 @@ def _wait(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def _toml(document: dict[str, Any]) -> str:
-    """Enough TOML for a recipe: JSON values are TOML values when tables are inline."""
-
-    def value(item: Any) -> str:
-        if isinstance(item, dict):
-            return "{" + ", ".join(f"{key} = {value(entry)}" for key, entry in item.items()) + "}"
-        if isinstance(item, list):
-            return "[" + ", ".join(map(value, item)) + "]"
-        return json.dumps(item)
-
-    return "\n".join(f"{key} = {value(item)}" for key, item in document.items())
 
 
 def test_without_distilling_there_must_be_something_to_select_by(
