@@ -11,7 +11,10 @@ from train.errors import LadderError
 from train.recipe import shipped_recipes
 from train.retrieval import RetrievalScores
 
-REFERENCE = "disco-minilm-l3"
+FAMILY = "disco-minilm-"
+"""What the names of the ladder's students begin with."""
+
+REFERENCE = f"{FAMILY}l3"
 """The shipped student: every time on the ladder is also given as a multiple of its time."""
 
 LADDER = Path(__file__).resolve().parents[1] / "benchmarks" / "ladder.json"

@@ -1,6 +1,7 @@
 """The command `ladder`, and the choice of a recipe by budget. Loads torch only when bundles are measured."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from bundle.atomic import write_atomically
 from bundle.layout import open_bundle
 from bundle.sts import data_directory
 from train.budget import Budget, choose_rung, describe_choice
-from train.errors import DataError
+from train.errors import BudgetError, DataError
 from train.ladder import LADDER, REFERENCE, read_ladder, write_ladder
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "students" / REFERENCE
@@ -51,11 +52,16 @@ def recipe_within(budget: Budget, ladder_file: Path) -> str:
 
     Raises:
         LadderError: there is no ladder yet.
-        BudgetError: nothing fits.
+        BudgetError: nothing fits, or several processes would each measure a latency of their own.
     """
     ladder = read_ladder(ladder_file)
     reference_ms = None
     if budget.milliseconds is not None:
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise BudgetError(
+                "several processes could each choose another student: let one choose by --latency-budget, then start its "
+                "recipe by name"
+            )
         from train.ladder_measurement import measure_latency  # loads torch
 
         reference_ms = measure_latency(open_bundle(_SHIPPED))

@@ -2,13 +2,14 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from bundle.arrays import Ids
+from bundle.arrays import flatten
 from bundle.layout import TRAINING, Bundle, open_bundle
-from bundle.runtime import Encoder, open_encoder
+from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
 from train.builtin import docstring_texts
 from train.errors import LadderError
@@ -18,7 +19,7 @@ from train.provenance import commit, processor
 from train.record import read_record
 from train.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
 
-_IDS = 100_000  # a stream in which no timed batch of a round meets another's tokens
+_TEXTS = 1000  # sentences of English that timed batches are cut from
 
 
 def measure_ladder(paths: Sequence[Path], data: Path, note: Callable[[str], None], *, rounds: int = ROUNDS) -> Ladder:
@@ -31,7 +32,8 @@ def measure_ladder(paths: Sequence[Path], data: Path, note: Callable[[str], None
     """
     bundles = _by_name(paths)
     note(f"timing {', '.join(bundles)} in {rounds} rounds")
-    contenders = {name: _contender(bundle) for name, bundle in bundles.items()}
+    texts = _texts()
+    contenders = {name: _contender(bundle, texts) for name, bundle in bundles.items()}
     seconds = time_in_turns(contenders, rounds=rounds)
     scores = evaluate_models([str(bundle.path) for bundle in bundles.values()], data, note, retrieval=True)
     rungs = [_rung(name, bundle, seconds, scores[str(bundle.path)]) for name, bundle in bundles.items()]
@@ -46,7 +48,7 @@ def measure_ladder(paths: Sequence[Path], data: Path, note: Callable[[str], None
 
 def measure_latency(bundle: Bundle) -> float:
     """Milliseconds that `bundle` takes now for one text of 16 tokens on one thread, as the ladder measures it."""
-    seconds = time_in_turns({"one": _contender(bundle)}, {"latency": LATENCY})
+    seconds = time_in_turns({"one": _contender(bundle, _texts())}, {"latency": LATENCY})
     return 1000 * float(np.median(seconds["one"]["latency"]))
 
 
@@ -66,21 +68,14 @@ def _by_name(paths: Sequence[Path]) -> dict[str, Bundle]:
     return bundles
 
 
-def _contender(bundle: Bundle) -> Contender:
-    encoder: Encoder = open_encoder(bundle, threads=1)
-    return Contender(encoder, _real_ids(TextEncoder.from_bundle(bundle)))
+def _texts() -> list[str]:
+    return list(islice(docstring_texts(), _TEXTS))
 
 
-def _real_ids(encoder: TextEncoder) -> Ids:
-    """English as this bundle reads it, text after text."""
-    ids: list[Ids] = []
-    total = 0
-    for text in docstring_texts():
-        ids += encoder.encode([text])
-        total += len(ids[-1])
-        if total >= _IDS:
-            break
-    return np.concatenate(ids)
+def _contender(bundle: Bundle, texts: list[str]) -> Contender:
+    """One compute thread, and the texts as this bundle reads them, one after the other."""
+    ids, _ = flatten(TextEncoder.from_bundle(bundle).encode(texts))
+    return Contender(open_encoder(bundle, threads=1), ids)
 
 
 def _rung(name: str, bundle: Bundle, seconds: Seconds, scores: Scores) -> Rung:

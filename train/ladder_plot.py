@@ -7,11 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-from train.ladder import Ladder, Rung
+from train.ladder import FAMILY, Ladder, Rung
 
 
 def plot_ladder(ladder: Ladder) -> str:
-    """STS and retrieval of every rung against its latency, as an SVG document; no shipped recipe: a square."""
+    """STS and retrieval of every rung against its latency, as an SVG document.
+
+    Students that a shipped recipe makes are dots, without the name they share; others, as the teacher, are squares.
+    """
     style = mpl.rc_context(
         {
             "axes.grid": True,
@@ -38,7 +41,7 @@ def _draw(axes: Axes, title: str, points: list[tuple[Rung, float]]) -> None:
     axes.set_title(title)
     axes.set_xlabel("ms for one text of 16 tokens")
     axes.set_xscale("log")
-    ticks = sorted({round(rung.latency_ms, 2) for rung, _ in points})
+    ticks = sorted({float(f"{rung.latency_ms:.2g}") for rung, _ in points})
     axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -49,4 +52,10 @@ def _draw(axes: Axes, title: str, points: list[tuple[Rung, float]]) -> None:
     if others:
         axes.plot(*zip(*others, strict=True), "s", color="C1")
     for rung, value in points:
-        axes.annotate(rung.name, (rung.latency_ms, value), xytext=(0, 7), textcoords="offset points", ha="center")
+        axes.annotate(
+            rung.name.removeprefix(FAMILY),
+            (rung.latency_ms, value),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+        )
