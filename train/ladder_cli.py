@@ -59,8 +59,8 @@ def recipe_within(budget: Budget, ladder_file: Path) -> str:
     if budget.milliseconds is not None:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise BudgetError(
-                "several processes could each choose another student: let one choose by --latency-budget, then start its "
-                "recipe by name"
+                "several processes could each choose another student: let one choose by --latency-budget, then start "
+                "its recipe by name"
             )
         from train.ladder_measurement import measure_latency  # loads torch
 
