@@ -22,11 +22,11 @@ from train.cache import cache_directory, fingerprint, folder_identity, source_id
 from train.config import Pairs, Teacher, Texts
 from train.data import read_source
 from train.distributed import in_shares, is_first, make_shared, on_first
+from train.encoding import encode_in_parallel
 from train.errors import ModelError
 from train.locate import locate_model
 
 _CHUNK = 8192
-_BATCH = 32  # sentences a forward pass: on CPU larger batches are slower
 
 # PyTorch's fused attention is many times slower than the plain one on short bf16 sequences on CPU (measured:
 # half of a training step), so nothing here uses it.
@@ -36,9 +36,10 @@ MODEL_OPTIONS = {"attn_implementation": "eager"}
 class TeacherEncoder:
     """A teacher ready to encode, loaded when the first text really needs it."""
 
-    def __init__(self, config: Teacher, *, bf16: bool) -> None:
+    def __init__(self, config: Teacher, *, bf16: bool, folder: Path | None = None) -> None:
+        """`folder`: where the teacher lies once it has been finetuned; None: where `config` says."""
         self.config = config
-        self.folder = locate_model(config.model, sha256=config.sha256)
+        self.folder = folder or locate_model(config.model, sha256=config.sha256)
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._model: SentenceTransformer | None = None
 
@@ -46,10 +47,7 @@ class TeacherEncoder:
         """Unit vectors, float32[n, dim]."""
         if self._model is None:
             self._model = open_model(self.folder, dtype=self._dtype)
-        prompted = [self.config.prompt + text for text in texts]
-        vectors = self._model.encode(prompted, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False)
-        unit: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-        return unit
+        return encode_in_parallel(self._model, [self.config.prompt + text for text in texts])
 
     def source_vectors(
         self, source: Texts | Pairs, data: Path | None, *, rows: int, advance: Callable[[int], None]
