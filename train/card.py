@@ -55,8 +55,10 @@ def _making(recipe: Recipe, teacher: str) -> str:
         return f"{finetuned} from a student that existed already"
     weights = recipe.distil.objectives.weights
     objectives = " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
+    prepared = " (itself finetuned on labelled pairs first)" if recipe.teacher.finetune else ""
     return (
-        f"distilled from `{teacher}` by the method of DisCo /\nDistilCSE (arXiv 2112.05638; objectives {objectives}) "
+        f"distilled from `{teacher}`{prepared} by the method of DisCo /\n"
+        f"DistilCSE (arXiv 2112.05638; objectives {objectives}) "
         f"on unlabelled text{f', then {finetuned}' if recipe.finetune else ''}"
     )
 
@@ -66,9 +68,10 @@ def _sources(recipe: Recipe) -> str:
     for texts in recipe.distil.texts if recipe.distil else ():
         amount = f"distilling, first {texts.limit:,} texts" if texts.limit else "distilling"
         lines.append(f"| `{texts.path}` | {amount} | {texts.license or 'not stated'} |")
-    for pairs in recipe.finetune.pairs if recipe.finetune else ():
-        parts = f" ({', '.join(pairs.sources)})" if pairs.sources else ""
-        lines.append(f"| `{pairs.path}`{parts} | finetuning | {pairs.license or 'not stated'} |")
+    for use, sources in recipe.pairs.items():
+        for pairs in sources:
+            parts = f" ({', '.join(pairs.sources)})" if pairs.sources else ""
+            lines.append(f"| `{pairs.path}`{parts} | {use} | {pairs.license or 'not stated'} |")
     return "\n".join(lines)
 
 

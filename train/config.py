@@ -16,7 +16,7 @@ class _Section(BaseModel):
 
 
 class Teacher(_Section):
-    """The model to distil; it is never trained."""
+    """A model to distil; while the student learns from it, it is frozen."""
 
     model: str = Field(description="hub id, local folder, or `package:NAME/FOLDER` inside an installed Python package")
     name: str | None = Field(None, description="how the model card calls it; default: `model`")
@@ -71,7 +71,8 @@ class Pairs(_Section):
     """One source of labelled pairs: anchor, positive and, where there is one, a hard negative."""
 
     path: str = Field(
-        description=".tsv file (.zst allowed) relative to the data folder, `hub:DATASET_ID` or `builtin:docstrings`"
+        description="file (.tsv or .jsonl; .zst allowed) relative to the data folder, `hub:DATASET_ID` or "
+        "`builtin:docstrings`"
     )
     columns: tuple[str, ...] = Field(
         ("anchor", "positive", "negative"), description="column names of anchor, positive and optional negative"
@@ -169,6 +170,16 @@ class Finetune(Schedule):
     distil_weight: Weight = Field(0.0, description="keeps 1 - cosine to the teacher's vectors in the loss")
 
 
+class FirstTeacher(Teacher):
+    """The teacher that the student starts from."""
+
+    finetune: Finetune | None = Field(
+        None,
+        description="first finetune the teacher itself; the settings of `finetune`, with `distil_weight` holding it to "
+        "what it was",
+    )
+
+
 class Recipe(_Section):
     """A whole run."""
 
@@ -176,10 +187,16 @@ class Recipe(_Section):
     license: str = Field("apache-2.0", description="licence for the model card")
     seed: int = Field(42, ge=0, description="seeds weights, shuffling and dropout")
     bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
-    teacher: Teacher
+    teacher: FirstTeacher
     student: Student = Student()
     distil: Distil | None = Field(None, description="leave out to finetune only, a student that exists already")
     finetune: Finetune | None = Field(None, description="leave out to stop after distilling")
+
+    @property
+    def pairs(self) -> dict[str, tuple[Pairs, ...]]:
+        """The sources of labelled pairs by what they are used for."""
+        stages = {"finetuning the teacher": self.teacher.finetune, "finetuning": self.finetune}
+        return {use: stage.pairs for use, stage in stages.items() if stage is not None}
 
     @model_validator(mode="after")
     def _has_a_stage(self) -> Self:

@@ -45,28 +45,29 @@ class TokenizedTexts:
 
 
 def tokenize_source(
-    source: Texts | Pairs, data: Path | None, tokenizer_file: Path, *, max_length: int
+    source: Texts | Pairs, data: Path | None, tokenizer_file: Path, *, max_length: int, prompt: str = ""
 ) -> TokenizedTexts:
-    """Tokenise one source as the student will read it, or open the result of an earlier run.
+    """Tokenise one source as the model will read it, after `prompt`, or open the result of an earlier run.
 
     Raises:
         DataError: see `read_source`.
     """
-    folder = make_shared(lambda: _tokenized(source, data, tokenizer_file, max_length))
+    folder = make_shared(lambda: _tokenized(source, data, tokenizer_file, max_length, prompt))
     ids = np.memmap(folder / "ids.i32", dtype=np.int32, mode="r")
     return TokenizedTexts(ids, np.load(folder / "offsets.npy", mmap_mode="r"))
 
 
-def _tokenized(source: Texts | Pairs, data: Path | None, tokenizer_file: Path, max_length: int) -> Path:
+def _tokenized(source: Texts | Pairs, data: Path | None, tokenizer_file: Path, max_length: int, prompt: str) -> Path:
     key = fingerprint(
         source_identity(source, data)
         | {"limit": source.limit, "tokenizer": sha256_of(tokenizer_file), "max_length": max_length}
+        | ({"prompt": prompt} if prompt else {})
     )
     folder = cache_directory() / f"tokens-{key}"
     if not folder.is_dir():
         encoder = TextEncoder.from_file(tokenizer_file, max_length=max_length)
         with staged_directory(folder) as staged:
-            _write(read_source(source, data), encoder, staged)
+            _write((prompt + text for text in read_source(source, data)), encoder, staged)
     return folder
 
 

@@ -75,17 +75,24 @@ def _settings(section: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _sources(record: TrainingRecord) -> Iterator[Source]:
-    for stage, section in record.recipe.items():
-        for value in section.values() if isinstance(section, dict) else ():
-            for entry in value if _is_sources(value) else ():
-                identity = record.data.get(entry["path"], {})
-                yield Source(
-                    stage=stage,
-                    path=entry["path"],
-                    license=entry.get("license"),
-                    options={name: _shown(option) for name, option in entry.items() if _is_option(name, option)},
-                    hash=identity.get("sha256") or identity.get("packages"),
-                )
+    for stage, entry in _source_entries(record.recipe):
+        identity = record.data.get(entry["path"], {})
+        yield Source(
+            stage=stage,
+            path=entry["path"],
+            license=entry.get("license"),
+            options={name: _shown(option) for name, option in entry.items() if _is_option(name, option)},
+            hash=identity.get("sha256") or identity.get("packages"),
+        )
+
+
+def _source_entries(section: dict[str, Any], stage: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every source of the recipe with the dotted name of the section it is in."""
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _source_entries(value, f"{stage}.{name}".removeprefix("."))
+        elif _is_sources(value):
+            yield from ((stage, entry) for entry in value)
 
 
 def _is_sources(value: Any) -> bool:

@@ -59,6 +59,8 @@ class StageRun:
     state_file: Path
     log_folder: Path | None = None
     """Where TensorBoard events go; None: nowhere."""
+    section: str | None = None
+    """The recipe's section, where it is not called as the stage is."""
 
 
 def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[HistoryEntry]:
@@ -204,9 +206,10 @@ def _step(objective: Objective, optimizer: torch.optim.Optimizer, rows: Rows, ra
         loss = objective.loss(rows)
     value = loss.item()
     if not math.isfinite(value):
+        section = run.section or run.name
         raise DivergedError(
             f"{run.name}: the loss is {value} at learning rate {rate:.2g}; the last checkpoint is intact in "
-            f"{run.state_file.parent}. Lower {run.name}.learning_rate (--set {run.name}.learning_rate=…)"
+            f"{run.state_file.parent}. Lower {section}.learning_rate (--set {section}.learning_rate=…)"
         )
     loss.backward()
     average_gradients(objective)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from train.config import Distil, Finetune, Objectives, Pairs, Recipe, Student, Teacher, Texts
+from train.config import Distil, Finetune, FirstTeacher, Objectives, Pairs, Recipe, Student, Texts
 from train.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -111,7 +111,7 @@ def describe_settings() -> str:
     """Every setting of a recipe as a Markdown table; `docs/training.md` holds it, a test keeps it true."""
     sections: dict[str, type[BaseModel]] = {
         "": Recipe,
-        "teacher.": Teacher,
+        "teacher.": FirstTeacher,
         "student.": Student,
         "distil.": Distil,
         "distil.objectives.": Objectives,

@@ -6,6 +6,7 @@ The model card is `train.card`'s, the HTML report `train.html_report`'s, reading
 import datetime as dt
 import platform
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def write_report(
     scores: dict[str, StsScores] = {}
     if (sts := with_sts(data)) is not None:
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
-        teacher_model = open_model(teacher)
-        scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts), sts)
+        teacher_model, prompt = open_model(teacher), recipe.teacher.prompt
+        scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts, prompt=prompt), sts)
         print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,
@@ -69,7 +70,7 @@ def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:
     """SHA-256 of every file the run read, by the recipe's path."""
     texts = recipe.distil.texts if recipe.distil else ()
     identities: dict[str, Any] = {source.path: source_identity(source, data) for source in texts}
-    for pairs in recipe.finetune.pairs if recipe.finetune else ():
+    for pairs in chain.from_iterable(recipe.pairs.values()):
         if not pairs.path.startswith((HUB, "builtin:")):
             identities[pairs.path] = {"sha256": sha256_of(resolve(pairs.path, data))}
     return identities

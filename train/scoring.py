@@ -34,12 +34,14 @@ class StsSelection:
 
     name = SELECTION
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, prompt: str = "") -> None:
+        """`prompt` is put before every sentence."""
         self._data = data
+        self._prompt = prompt
 
     def __call__(self, student: SentenceTransformer) -> float:
         """See `Selection`."""
-        return score(lambda texts: encode_texts(student, texts), self._data, SELECTION)
+        return score(lambda texts: encode_texts(student, texts, prompt=self._prompt), self._data, SELECTION)
 
 
 class AgreementSelection:
@@ -71,7 +73,8 @@ class AgreementSelection:
         return similarities
 
 
-def encode_texts(model: SentenceTransformer, texts: Sequence[str]) -> Vectors:
-    """Embed with a loaded model as float32[n, dim]."""
-    vectors: Vectors = np.asarray(model.encode(list(texts), batch_size=_BATCH, show_progress_bar=False), np.float32)
+def encode_texts(model: SentenceTransformer, texts: Sequence[str], *, prompt: str = "") -> Vectors:
+    """Embed with a loaded model as float32[n, dim], `prompt` put before every text."""
+    prompted = [prompt + text for text in texts]
+    vectors: Vectors = np.asarray(model.encode(prompted, batch_size=_BATCH, show_progress_bar=False), np.float32)
     return vectors

@@ -10,28 +10,29 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from bundle.atomic import staged_directory, write_atomically
+from bundle.atomic import staged_directory
 from bundle.sts import with_sts
 from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Pairs, Recipe, Schedule, Texts
+from train.config import Distil, Finetune, Pairs, Recipe, Schedule, Texts
 from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
 from train.data import pair_width
 from train.distributed import is_first, make_shared, on_first, rank
-from train.errors import DataError, ResumeError
+from train.errors import DataError
 from train.loop import Objective, StageRun, run_stage
 from train.objectives import DistilObjective, FinetuneObjective
 from train.progress import Progress
 from train.report import write_report
+from train.run_folder import LOGS, claim_folder
 from train.scoring import AgreementSelection, Selection, StsSelection
 from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
-from train.teacher import TeacherEncoder
+from train.teacher import TeacherEncoder, open_model
 from train.token_table import weigh_tokens
 
 _HELD_OUT = 1000
-_LOGS = "logs"
+_TEACHER = "teacher"
 
 
 @dataclass
@@ -44,7 +45,10 @@ class Run:
     progress: Progress
     teacher: TeacherEncoder
     student: SentenceTransformer
+    """The model that is trained: while the teacher is finetuned, that is the teacher."""
     tokenizer_file: Path
+    prompt: str = ""
+    """Put before every text that model reads."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +69,50 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
         ResumeError: `out` exists, an unfinished run lies there and `resume` is false, or it used another recipe.
         DiscoError: what the steps raise; the run can then be resumed.
     """
-    folder = make_shared(lambda: _claim(recipe, out, resume=resume))
+    folder = make_shared(lambda: claim_folder(recipe, out, resume=resume))
     progress = Progress(quiet=not is_first())
+    teacher, history = _teacher(recipe, data, folder, progress)
     torch.manual_seed(recipe.seed)
-    teacher = TeacherEncoder(recipe.teacher, bf16=recipe.bf16)
     scratch = folder / f"rank-{rank()}"
     student = make_student(recipe.student, teacher.folder, scratch / "initial")
     run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, scratch / "tokenizer"))
     corpus = _corpus(run)
     selection = _selection(run, corpus)
     progress.note(f"selected by {selection.name}")
-    projection, history = _distil(run, corpus, selection)
-    history += _finetune(run, projection, selection)
+    projection, distilled = _distil(run, corpus, selection)
+    history += distilled
+    if recipe.finetune is not None:
+        history += _finetune(run, "finetune", recipe.finetune, projection, selection)
     on_first(lambda: _finish(run, out, selection, history))
 
 
-def _claim(recipe: Recipe, out: Path, *, resume: bool) -> Path:
-    """The folder of the unfinished run beside `out`, made or found again."""
-    folder = out.with_name(f"{out.name}.run")
-    recipe_file = folder / "recipe.json"
-    content = recipe.model_dump_json(indent=2)
-    if out.exists():
-        raise ResumeError(f"{out} exists already; choose another --out or remove it")
-    if folder.exists() and not resume:
-        raise ResumeError(f"{folder} holds an unfinished run; continue it with --resume, or remove it")
-    if recipe_file.is_file() and recipe_file.read_text() != content:
-        raise ResumeError(f"{folder} was begun with another recipe; resume with the same one, or use another --out")
-    (folder / _LOGS).mkdir(parents=True, exist_ok=True)
-    write_atomically(recipe_file, content)
+def _teacher(
+    recipe: Recipe, data: Path | None, folder: Path, progress: Progress
+) -> tuple[TeacherEncoder, list[HistoryEntry]]:
+    """The teacher, after a stage of its own where the recipe has one: it is finetuned as a student is."""
+    teacher, config = TeacherEncoder(recipe.teacher, bf16=recipe.bf16), recipe.teacher.finetune
+    if config is None:
+        return teacher, []
+    if (sts := with_sts(data)) is None:
+        raise DataError(
+            "there is nothing to select a finetuned teacher by: pass --data or set DISCO_DATA to a folder that has "
+            "sts/, or leave out [teacher.finetune]"
+        )
+    model, prompt = open_model(teacher.folder), recipe.teacher.prompt
+    tokenizer = tokenizer_file(model, folder / f"rank-{rank()}" / "teacher-tokenizer")
+    run = Run(recipe, data, folder, progress, teacher, model, tokenizer, prompt)
+    progress.note("the teacher first")
+    history = _finetune(run, _TEACHER, config, None, StsSelection(sts, prompt=prompt))
+    finetuned = make_shared(lambda: _saved_teacher(run))
+    return TeacherEncoder(recipe.teacher, bf16=recipe.bf16, folder=finetuned), history
+
+
+def _saved_teacher(run: Run) -> Path:
+    """The folder of the finetuned teacher; a resumed run finds the one it began with."""
+    folder = run.folder / _TEACHER
+    if not folder.exists():
+        with full_disk_told(run.folder), staged_directory(folder) as staged:
+            run.student.save(str(staged), create_model_card=False)
     return folder
 
 
@@ -114,7 +134,9 @@ def _tokens(run: Run, sources: Sequence[Texts | Pairs], max_length: int) -> list
     for source in sources:
         run.progress.note(f"reading {source.path}")
         with full_disk_told(cache_directory()):
-            tokens.append(tokenize_source(source, run.data, run.tokenizer_file, max_length=max_length))
+            tokens.append(
+                tokenize_source(source, run.data, run.tokenizer_file, max_length=max_length, prompt=run.prompt)
+            )
     return tokens
 
 
@@ -162,10 +184,9 @@ def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.M
     return projection, _run(run, "distil", corpus.config, objective, selection)
 
 
-def _finetune(run: Run, projection: nn.Module | None, selection: Selection) -> list[HistoryEntry]:
-    config = run.recipe.finetune
-    if config is None:
-        return []
+def _finetune(
+    run: Run, stage: str, config: Finetune, projection: nn.Module | None, selection: Selection
+) -> list[HistoryEntry]:
     tokens = _tokens(run, config.pairs, config.max_length)
     vectors = _teacher_vectors(run, config.pairs, tokens) if config.distil_weight else None
     pairs = TokenizedPairs(tokens, [pair_width(source) for source in config.pairs])
@@ -173,7 +194,7 @@ def _finetune(run: Run, projection: nn.Module | None, selection: Selection) -> l
     if projection is None:
         projection = nn.Identity() if vectors is None else _projection(run.student, vectors.dimension)
     objective = FinetuneObjective(run.student, projection, config, pairs, vectors)
-    return _run(run, "finetune", config, objective, selection)
+    return _run(run, stage, config, objective, selection)
 
 
 def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selection: Selection) -> list[HistoryEntry]:
@@ -184,7 +205,8 @@ def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selectio
         run.recipe.bf16,
         selection,
         state_file=run.folder / f"{name}.pt",
-        log_folder=run.folder / _LOGS / name if is_first() else None,
+        log_folder=run.folder / LOGS / name if is_first() else None,
+        section="teacher.finetune" if name == _TEACHER else None,
     )
     with full_disk_told(run.folder):
         return run_stage(objective, stage, run.progress)
@@ -194,6 +216,8 @@ def _finish(run: Run, out: Path, selection: Selection, history: list[HistoryEntr
     recipe, teacher = run.recipe, run.teacher.folder
     with full_disk_told(out.parent), staged_directory(out) as staged:
         save_student(run.student, recipe.student, staged)
-        shutil.copytree(run.folder / _LOGS, staged / _LOGS)
+        shutil.copytree(run.folder / LOGS, staged / LOGS)
+        if recipe.teacher.finetune is not None:
+            shutil.copytree(teacher, staged / _TEACHER)
         write_report(staged, recipe, run.student, teacher, data=run.data, selection=selection.name, history=history)
     shutil.rmtree(run.folder)

@@ -50,20 +50,20 @@ def embed_rows(student: SentenceTransformer, rows: Sequence[Ids], max_length: in
     return embed_ids(student, *cut_and_pad(rows, max_length, student.device))
 
 
-def tokenizer_file(student: SentenceTransformer, scratch: Path) -> Path:
-    """Write the student's `tokenizer.json` into `scratch` and return its path.
+def tokenizer_file(model: SentenceTransformer, scratch: Path) -> Path:
+    """Write the model's `tokenizer.json` into `scratch` and return its path.
 
     Raises:
         ModelError: the tokenizer is a slow one, which no bundle can hold.
     """
-    tokenizer, file = student.tokenizer, scratch / "tokenizer.json"
+    tokenizer, file = model.tokenizer, scratch / "tokenizer.json"
     if isinstance(tokenizer, Tokenizer):  # a token table has the bare one
         scratch.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(file))
     elif getattr(tokenizer, "is_fast", False):
         tokenizer.save_pretrained(scratch)
     else:
-        raise ModelError("the student's tokenizer has no fast version (tokenizer.json); convert it first")
+        raise ModelError("the model's tokenizer has no fast version (tokenizer.json); convert it first")
     return file
 
 

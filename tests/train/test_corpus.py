@@ -18,6 +18,18 @@ def test_rows_are_what_the_bundle_would_read(tokenizer_file: Path, texts_file: P
     assert made.lengths.max() == 8
 
 
+def test_a_prompt_is_read_before_every_text(tokenizer_file: Path, texts_file: Path) -> None:
+    source = Texts(path=str(texts_file))
+    plain, prompted = (
+        tokenize_source(source, None, tokenizer_file, max_length=8, prompt=prompt) for prompt in ("", "the cat ")
+    )
+    texts = ["the cat " + text for text in texts_file.read_text().splitlines()]
+    expected = TextEncoder.from_file(tokenizer_file, max_length=8).encode(texts)
+    assert all(np.array_equal(row, prompted[i]) for i, row in enumerate(expected))
+    assert len(plain) == len(prompted)
+    assert plain.lengths.sum() < prompted.lengths.sum()
+
+
 def test_a_second_run_opens_what_the_first_one_wrote(
     tokenizer_file: Path, texts_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

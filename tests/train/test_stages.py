@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from tests.train.conftest import sentences, write_recipe
 from tests.train.test_tensorboard import curves
 from train.config import Objectives, Recipe
-from train.errors import DataError, ResumeError
+from train.errors import DataError
 from train.stages import train
 from train.student import parameter_count
 
@@ -115,19 +115,6 @@ def test_layers_may_be_shared(make_recipe: Callable[..., Recipe], tmp_path: Path
     assert json.loads((tmp_path / "student" / "config.json").read_text())["num_hidden_layers"] == 2
     assert record["parameters"] < parameter_count(reopened)
     assert "shares the lower half's weights" in (tmp_path / "student" / "README.md").read_text()
-
-
-def test_nothing_is_overwritten_and_no_run_is_mixed_up(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    out = tmp_path / "student"
-    (tmp_path / "student.run").mkdir()
-    with pytest.raises(ResumeError, match="continue it with --resume"):
-        train(make_recipe(), out, data=None, resume=False)
-    (tmp_path / "student.run" / "recipe.json").write_text("{}")
-    with pytest.raises(ResumeError, match="begun with another recipe"):
-        train(make_recipe(), out, data=None, resume=True)
-    out.mkdir()
-    with pytest.raises(ResumeError, match="exists already"):
-        train(make_recipe(), out, data=None, resume=False)
 
 
 def test_a_killed_run_resumes_to_the_same_student(
