@@ -8,7 +8,6 @@ from train.config import Recipe
 
 def compose_card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsScores]) -> str:
     """The text of README.md: what the model is, what it was made from, how good it is."""
-    teacher = record["teacher"]
     sharing = (
         " The upper half of its layers shares the lower half's weights, query and key swapped (Pea-KD); the files hold "
         "them twice, so that any library can open them."
@@ -20,14 +19,14 @@ library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 license: {recipe.license}
 language: en
-base_model: {teacher}
+base_model: {_base_models(recipe)}
 base_model_relation: finetune
 tags: [sentence-transformers, feature-extraction, distillation]
 ---
 
 # {recipe.name}
 
-A sentence-embedding model of {record["parameters"]:,} parameters, {_making(recipe, teacher)}.{sharing}
+A sentence-embedding model of {record["parameters"]:,} parameters, {_making(recipe)}.{sharing}
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -49,15 +48,23 @@ and the training history.
 """
 
 
-def _making(recipe: Recipe, teacher: str) -> str:
+def _base_models(recipe: Recipe) -> str:
+    """One name, or a list of YAML where there are several."""
+    names = ", ".join(teacher.title for teacher in recipe.teachers)
+    return f"[{names}]" if recipe.more_teachers else names
+
+
+def _making(recipe: Recipe) -> str:
     finetuned = "finetuned contrastively on labelled pairs"
     if recipe.distil is None:
         return f"{finetuned} from a student that existed already"
     weights = recipe.distil.objectives.weights
     objectives = " + ".join(f"{weight:g} × {name}" for name, weight in weights.items() if weight)
+    first, *others = (f"`{teacher.title}`" for teacher in recipe.teachers)
     prepared = " (itself finetuned on labelled pairs first)" if recipe.teacher.finetune else ""
+    teachers = " and ".join([first + prepared, *others]) + (", side by side," if others else "")
     return (
-        f"distilled from `{teacher}`{prepared} by the method of DisCo /\n"
+        f"distilled from {teachers} by the method of DisCo /\n"
         f"DistilCSE (arXiv 2112.05638; objectives {objectives}) "
         f"on unlabelled text{f', then {finetuned}' if recipe.finetune else ''}"
     )

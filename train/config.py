@@ -23,6 +23,11 @@ class Teacher(_Section):
     sha256: str | None = Field(None, description="refuse the teacher unless its model.safetensors has this SHA-256")
     prompt: str = Field("", description="put before every text the teacher reads")
 
+    @property
+    def title(self) -> str:
+        """What it is called in reports."""
+        return self.name or self.model
+
 
 class Student(_Section):
     """Where the student's weights start from (its tokenizer is that of the model they come from)."""
@@ -188,9 +193,19 @@ class Recipe(_Section):
     seed: int = Field(42, ge=0, description="seeds weights, shuffling and dropout")
     bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
     teacher: FirstTeacher
+    more_teachers: tuple[Teacher, ...] = Field(
+        (),
+        description="further teachers, with the fields of `teacher` (`finetune` apart): the student learns all their "
+        "vectors side by side",
+    )
     student: Student = Student()
     distil: Distil | None = Field(None, description="leave out to finetune only, a student that exists already")
     finetune: Finetune | None = Field(None, description="leave out to stop after distilling")
+
+    @property
+    def teachers(self) -> tuple[Teacher, ...]:
+        """All of them, that which the student starts from first."""
+        return (self.teacher, *self.more_teachers)
 
     @property
     def pairs(self) -> dict[str, tuple[Pairs, ...]]:

@@ -3,11 +3,13 @@
 A corpus may be larger than memory: ids and offsets stay on disk, and what is held of each text is its length.
 """
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +130,18 @@ class TokenizedPairs:
         return len(self.columns)
 
 
+class TeacherVectors(Protocol):
+    """What a student learns of the texts of a `TextMixture`, in the same order."""
+
+    dimension: int
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Vectors:
+        """float32[len(rows), dim]."""
+        ...
+
+
 class VectorMixture:
-    """The teacher's vectors of a `TextMixture`, in the same order."""
+    """One teacher's vectors; see `TeacherVectors`."""
 
     def __init__(self, parts: Sequence[NDArray[np.float16]]) -> None:
         self._parts = list(parts)
@@ -144,3 +156,23 @@ class VectorMixture:
             here = part_of_row == part
             vectors[here] = self._parts[part][rows[here] - self._starts[part]]
         return vectors
+
+
+class ConcatenatedVectors:
+    """Several teachers' vectors of the same texts, side by side; see `TeacherVectors` and `side_by_side`."""
+
+    def __init__(self, teachers: Sequence[TeacherVectors]) -> None:
+        self._teachers = list(teachers)
+        self.dimension: int = sum(teacher.dimension for teacher in teachers)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Vectors:
+        """float32[len(rows), dim]."""
+        return side_by_side([teacher[rows] for teacher in self._teachers])
+
+
+def side_by_side(vectors: Sequence[Vectors]) -> Vectors:
+    """Join n teachers' unit vectors of the same texts, float32[texts, dim] each, and divide by √n.
+
+    That is a unit vector again, and the cosine of two of them is the mean of the teachers' cosines.
+    """
+    return np.concatenate(vectors, axis=1) / math.sqrt(len(vectors))

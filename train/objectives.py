@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from train.batches import Rows
 from train.config import Distil, Finetune
-from train.corpus import TextMixture, TokenizedPairs, VectorMixture
+from train.corpus import TeacherVectors, TextMixture, TokenizedPairs
 from train.distillation import TERMS, Batch, Term
 from train.distributed import in_shares
 from train.loop import Objective
@@ -28,7 +28,7 @@ class DistilObjective(Objective):
         projection: nn.Module,
         config: Distil,
         texts: TextMixture,
-        teacher_vectors: VectorMixture,
+        teacher_vectors: TeacherVectors,
         rows: Rows,
     ) -> None:
         """`rows` are the texts to train on, the rest is held out."""
@@ -112,7 +112,7 @@ class FinetuneObjective(Objective):
         projection: nn.Module,
         config: Finetune,
         pairs: TokenizedPairs,
-        teacher_vectors: VectorMixture | None,
+        teacher_vectors: TeacherVectors | None,
     ) -> None:
         """`teacher_vectors`: those of `pairs.texts`, needed when `distil_weight` is above 0."""
         super().__init__()

@@ -5,6 +5,7 @@ The model card is `train.card`'s, the HTML report `train.html_report`'s, reading
 
 import datetime as dt
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -14,13 +15,16 @@ import msgspec
 from rich.console import Console
 from sentence_transformers import SentenceTransformer
 
+from bundle.arrays import normalize
 from bundle.atomic import write_atomically
 from bundle.layout import MODEL_CARD, TRAINING, sha256_of
+from bundle.quality import Encode
 from bundle.sts import StsScores, evaluate, with_sts
 from train.cache import folder_identity, source_identity
 from train.card import compose_card
 from train.checkpoint import HistoryEntry
-from train.config import Recipe
+from train.config import Recipe, Teacher
+from train.corpus import side_by_side
 from train.data import HUB, resolve
 from train.evaluate import print_sts
 from train.html_report import HTML_REPORT, write_html_report
@@ -35,23 +39,29 @@ def write_report(
     folder: Path,
     recipe: Recipe,
     student: SentenceTransformer,
-    teacher: Path,
+    teachers: Sequence[Path],
     *,
     data: Path | None,
     selection: str,
     history: list[HistoryEntry],
 ) -> None:
-    """Score student and teacher on the seven STS tasks (where there is data), print the table, write the files."""
+    """Score student and teachers on the seven STS tasks (where there is data), print the table, write the files.
+
+    `teachers` are the folders of `recipe.teachers`.
+    """
     scores: dict[str, StsScores] = {}
     if (sts := with_sts(data)) is not None:
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
-        teacher_model, prompt = open_model(teacher), recipe.teacher.prompt
-        scores["teacher"] = evaluate(lambda texts: encode_texts(teacher_model, texts, prompt=prompt), sts)
+        encoders = [_encode_by(*teacher) for teacher in zip(teachers, recipe.teachers, strict=True)]
+        scores["teacher"] = evaluate(lambda texts: side_by_side([encode(texts) for encode in encoders]), sts)
         print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,
-        "teacher": recipe.teacher.name or recipe.teacher.model,
-        "teacher_identity": folder_identity(teacher),
+        "teacher": " + ".join(teacher.title for teacher in recipe.teachers),
+        "teachers": [
+            {"name": config.title, "identity": folder_identity(folder)}
+            for config, folder in zip(recipe.teachers, teachers, strict=True)
+        ],
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "parameters": parameter_count(student),
         "selection": selection,
@@ -64,6 +74,12 @@ def write_report(
     write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))
     write_atomically(folder / MODEL_CARD, compose_card(recipe, record, scores))
     write_html_report(folder, folder / HTML_REPORT)
+
+
+def _encode_by(folder: Path, config: Teacher) -> Encode:
+    """The teacher's unit vectors as it reads the texts, in float32."""
+    model = open_model(folder)
+    return lambda texts: normalize(encode_texts(model, texts, prompt=config.prompt))
 
 
 def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:

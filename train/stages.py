@@ -16,7 +16,15 @@ from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
 from train.config import Distil, Finetune, Pairs, Recipe, Schedule, Texts
-from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
+from train.corpus import (
+    ConcatenatedVectors,
+    TeacherVectors,
+    TextMixture,
+    TokenizedPairs,
+    TokenizedTexts,
+    VectorMixture,
+    tokenize_source,
+)
 from train.data import pair_width
 from train.distributed import is_first, make_shared, on_first, rank
 from train.errors import DataError
@@ -43,7 +51,7 @@ class Run:
     data: Path | None
     folder: Path
     progress: Progress
-    teacher: TeacherEncoder
+    teachers: list[TeacherEncoder]
     student: SentenceTransformer
     """The model that is trained: while the teacher is finetuned, that is the teacher."""
     tokenizer_file: Path
@@ -53,11 +61,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The unlabelled text with the teacher's vectors; `held_out` rows are never trained on."""
+    """The unlabelled text with the teachers' vectors; `held_out` rows are never trained on."""
 
     config: Distil
     texts: TextMixture
-    vectors: VectorMixture
+    vectors: TeacherVectors
     training: Rows
     held_out: Rows
 
@@ -71,11 +79,12 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     """
     folder = make_shared(lambda: claim_folder(recipe, out, resume=resume))
     progress = Progress(quiet=not is_first())
-    teacher, history = _teacher(recipe, data, folder, progress)
+    first, history = _first_teacher(recipe, data, folder, progress)
+    teachers = [first, *(TeacherEncoder(teacher, bf16=recipe.bf16) for teacher in recipe.more_teachers)]
     torch.manual_seed(recipe.seed)
     scratch = folder / f"rank-{rank()}"
-    student = make_student(recipe.student, teacher.folder, scratch / "initial")
-    run = Run(recipe, data, folder, progress, teacher, student, tokenizer_file(student, scratch / "tokenizer"))
+    student = make_student(recipe.student, first.folder, scratch / "initial")
+    run = Run(recipe, data, folder, progress, teachers, student, tokenizer_file(student, scratch / "tokenizer"))
     corpus = _corpus(run)
     selection = _selection(run, corpus)
     progress.note(f"selected by {selection.name}")
@@ -86,10 +95,10 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     on_first(lambda: _finish(run, out, selection, history))
 
 
-def _teacher(
+def _first_teacher(
     recipe: Recipe, data: Path | None, folder: Path, progress: Progress
 ) -> tuple[TeacherEncoder, list[HistoryEntry]]:
-    """The teacher, after a stage of its own where the recipe has one: it is finetuned as a student is."""
+    """The first teacher, after a stage of its own where the recipe has one: it is finetuned as a student is."""
     teacher, config = TeacherEncoder(recipe.teacher, bf16=recipe.bf16), recipe.teacher.finetune
     if config is None:
         return teacher, []
@@ -100,7 +109,7 @@ def _teacher(
         )
     model, prompt = open_model(teacher.folder), recipe.teacher.prompt
     tokenizer = tokenizer_file(model, folder / f"rank-{rank()}" / "teacher-tokenizer")
-    run = Run(recipe, data, folder, progress, teacher, model, tokenizer, prompt)
+    run = Run(recipe, data, folder, progress, [teacher], model, tokenizer, prompt)
     progress.note("the teacher first")
     history = _finetune(run, _TEACHER, config, None, StsSelection(sts, prompt=prompt))
     finetuned = make_shared(lambda: _saved_teacher(run))
@@ -140,14 +149,20 @@ def _tokens(run: Run, sources: Sequence[Texts | Pairs], max_length: int) -> list
     return tokens
 
 
-def _teacher_vectors(run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]) -> VectorMixture:
+def _teacher_vectors(run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]) -> TeacherVectors:
+    return ConcatenatedVectors([_vectors_by(teacher, run, sources, tokens) for teacher in run.teachers])
+
+
+def _vectors_by(
+    teacher: TeacherEncoder, run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]
+) -> VectorMixture:
     vectors = []
     for source, texts in zip(sources, tokens, strict=True):
         run.progress.start("teacher", total=len(texts))
         with full_disk_told(cache_directory()):
-            vectors.append(run.teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
+            vectors.append(teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
         run.progress.stop()
-    run.teacher.release()
+    teacher.release()
     return VectorMixture(vectors)
 
 
@@ -213,11 +228,11 @@ def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selectio
 
 
 def _finish(run: Run, out: Path, selection: Selection, history: list[HistoryEntry]) -> None:
-    recipe, teacher = run.recipe, run.teacher.folder
+    recipe, teachers = run.recipe, [teacher.folder for teacher in run.teachers]
     with full_disk_told(out.parent), staged_directory(out) as staged:
         save_student(run.student, recipe.student, staged)
         shutil.copytree(run.folder / LOGS, staged / LOGS)
         if recipe.teacher.finetune is not None:
-            shutil.copytree(teacher, staged / _TEACHER)
-        write_report(staged, recipe, run.student, teacher, data=run.data, selection=selection.name, history=history)
+            shutil.copytree(teachers[0], staged / _TEACHER)
+        write_report(staged, recipe, run.student, teachers, data=run.data, selection=selection.name, history=history)
     shutil.rmtree(run.folder)
