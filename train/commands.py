@@ -28,8 +28,24 @@ def evaluate_command(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--retrieval", action="store_true", help="also held-back question → answer and title → passage (nDCG@10 × 100)"
     )
+    parser.add_argument(
+        "--documents-by",
+        default=None,
+        metavar="TEACHER",
+        help="also retrieval where this model has indexed the documents and each MODEL reads the queries",
+    )
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="N",
+        help="score each model again with only the first N dimensions of its vectors, e.g. 256 128 64",
+    )
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     options = parser.parse_args(arguments)
+    if any(dimension < 1 for dimension in options.dimensions):
+        parser.error(f"--dimensions {min(options.dimensions)}: at least 1")
     data = options.data or data_directory()
     if data is None:
         raise DataError("no STS data: pass --data or set DISCO_DATA to a folder that holds sts/")
@@ -41,11 +57,20 @@ def evaluate_command(arguments: Sequence[str]) -> None:
     def note(message: str) -> None:
         print(message, file=sys.stderr)
 
-    scores = evaluate_models(options.models, data, note, retrieval=options.retrieval)
+    scores = evaluate_models(
+        options.models,
+        data,
+        note,
+        retrieval=options.retrieval,
+        dimensions=options.dimensions,
+        documents_by=options.documents_by,
+    )
     console = Console(width=None if sys.stdout.isatty() else 140)  # a log has no width to respect
     print_sts({name: row.sts for name, row in scores.items()}, console)
-    if found := {name: row.retrieval for name, row in scores.items() if row.retrieval is not None}:
-        print_retrieval(found, console)
+    found = {name: row.retrieval for name, row in scores.items()}
+    found |= {f"{name}, documents by {options.documents_by}": row.documents_by for name, row in scores.items()}
+    if any(found.values()):
+        print_retrieval({name: row for name, row in found.items() if row is not None}, console)
     if options.json is not None:
         write_atomically(options.json, msgspec.json.format(msgspec.json.encode(scores), indent=2))
 

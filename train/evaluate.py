@@ -1,5 +1,6 @@
 """Scoring finished models or bundles on STS and retrieval. Knows how to open either; knows no training."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bundle.arrays import Vectors, normalize
 from bundle.embedder import Embedder
 from bundle.layout import MANIFEST, open_bundle
 from bundle.quality import Encode
 from bundle.sts import TASKS, StsScores, evaluate
+from train.errors import ModelError
 from train.locate import locate_model
 from train.retrieval import RetrievalScores, evaluate_retrieval
 from train.scoring import encode_texts
@@ -35,18 +38,66 @@ class Scores(msgspec.Struct, frozen=True, omit_defaults=True):
 
     sts: StsScores
     retrieval: RetrievalScores | None = None
+    documents_by: RetrievalScores | None = None
+    """Of its queries among documents that another model has indexed."""
 
 
 def evaluate_models(
-    names: Sequence[str], data: Path, note: Callable[[str], None], *, retrieval: bool
+    names: Sequence[str],
+    data: Path,
+    note: Callable[[str], None],
+    *,
+    retrieval: bool,
+    dimensions: Sequence[int] = (),
+    documents_by: str | None = None,
 ) -> dict[str, Scores]:
-    """The seven STS figures of each model and, when asked for, those of retrieval."""
+    """The seven STS figures of each model and, when asked for, those of retrieval.
+
+    Args:
+        names: models or bundles.
+        data: folder with sts/ and, for retrieval, nli/ and passages/.
+        note: is told what is being done.
+        retrieval: whether documents are looked for as well.
+        dimensions: score each model once more with only so many leading dimensions, as `NAME @ DIMENSION`.
+        documents_by: a model that indexes the documents; retrieval is scored once more with them.
+
+    Raises:
+        ModelError: a model has fewer dimensions than asked for, or others than `documents_by`.
+    """
+    index = None if documents_by is None else _remembered(open_encode(documents_by))
     scores = {}
     for name in names:
         note(f"evaluating {name}")
-        encode = open_encode(name)
-        scores[name] = Scores(evaluate(encode, data), evaluate_retrieval(encode, data) if retrieval else None)
+        encode = _remembered(open_encode(name)) if dimensions else open_encode(name)
+        scores[name] = _scores(encode, index, data, retrieval=retrieval)
+        for dimension in dimensions:
+            shorter = index and _truncated(index, dimension)
+            scores[f"{name} @ {dimension}"] = _scores(_truncated(encode, dimension), shorter, data, retrieval=retrieval)
     return scores
+
+
+def _scores(encode: Encode, index: Encode | None, data: Path, *, retrieval: bool) -> Scores:
+    return Scores(
+        evaluate(encode, data),
+        evaluate_retrieval(encode, data) if retrieval else None,
+        evaluate_retrieval(encode, data, index) if index else None,
+    )
+
+
+def _remembered(encode: Encode) -> Encode:
+    """The same function, for which no list of texts is work twice."""
+    kept = functools.cache(encode)
+    return lambda texts: kept(tuple(texts))
+
+
+def _truncated(encode: Encode, dimension: int) -> Encode:
+    def shortened(texts: Sequence[str]) -> Vectors:
+        vectors = encode(texts)
+        if vectors.shape[1] < dimension:
+            raise ModelError(f"--dimensions {dimension}: the model has only {vectors.shape[1]}")
+        return normalize(vectors[:, :dimension])
+
+    return shortened
 
 
 def print_sts(scores: Mapping[str, StsScores], console: Console) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from bundle.quality import Encode, ndcg_at_10
 from train.config import Pairs, Texts
 from train.data import read_pairs, read_texts
+from train.errors import ModelError
 
 HELD_BACK = 2000
 """The last so many distinct queries of each file; no recipe may train on them."""
@@ -29,13 +30,16 @@ class RetrievalScores(msgspec.Struct, frozen=True):
     mean: float
 
 
-def evaluate_retrieval(encode: Encode, data: Path) -> RetrievalScores:
+def evaluate_retrieval(encode: Encode, data: Path, encode_documents: Encode | None = None) -> RetrievalScores:
     """Score a model on every task; each query has one relevant document among those of all queries.
+
+    `encode_documents`: the model that has indexed the documents, where that is another one.
 
     Raises:
         DataError: a file is missing or malformed.
+        ModelError: queries and documents differ in dimension.
     """
-    scores = {name: _score(encode, pairs) for name, pairs in held_back(data)}
+    scores = {name: _score(encode, encode_documents or encode, pairs) for name, pairs in held_back(data)}
     return RetrievalScores(tasks=scores, mean=float(np.mean(list(scores.values()))))
 
 
@@ -59,5 +63,11 @@ def _last(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(islice(documents.items(), max(0, len(documents) - HELD_BACK), None))
 
 
-def _score(encode: Encode, documents: dict[str, str]) -> float:
-    return 100 * ndcg_at_10(encode(list(documents)), encode(list(documents.values())))
+def _score(encode_queries: Encode, encode_documents: Encode, documents: dict[str, str]) -> float:
+    queries, found = encode_queries(list(documents)), encode_documents(list(documents.values()))
+    if queries.shape != found.shape:
+        raise ModelError(
+            f"queries of {queries.shape[1]} dimensions cannot be compared with documents of {found.shape[1]}: only a "
+            "student of its teacher's dimension can be in its space"
+        )
+    return 100 * ndcg_at_10(queries, found)

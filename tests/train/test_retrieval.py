@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from bundle.arrays import Vectors
 from train import retrieval
-from train.errors import DataError
+from train.errors import DataError, ModelError
 from train.retrieval import evaluate_retrieval, held_back
 
 
@@ -50,6 +51,21 @@ def test_a_model_that_finds_everything_scores_a_hundred(data: Path) -> None:
 def test_a_model_that_tells_nothing_apart_does_not(data: Path) -> None:
     scores = evaluate_retrieval(lambda texts: np.ones((len(texts), 4), dtype=np.float32), data)
     assert scores.mean == pytest.approx(100 / np.log2(1 + 4))  # the relevant one of four counts as last
+
+
+def test_another_model_may_have_indexed_the_documents(data: Path) -> None:
+    def turned(texts: Sequence[str]) -> Vectors:
+        return np.roll(by_number(list(texts)), 1, axis=1)
+
+    def straight(texts: Sequence[str]) -> Vectors:
+        return by_number(list(texts))
+
+    assert evaluate_retrieval(turned, data).mean == 100
+    # Query n finds document n + 1, query 4 none; the relevant one of four counts as last among equals.
+    assert evaluate_retrieval(turned, data, straight).mean == pytest.approx(100 / np.log2(1 + 4))
+    assert evaluate_retrieval(turned, data, turned).mean == 100
+    with pytest.raises(ModelError, match="queries of 10 dimensions cannot be compared with documents of 9"):
+        evaluate_retrieval(straight, data, lambda texts: straight(texts)[:, :9])
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
