@@ -92,7 +92,7 @@ class Pairs(_Section):
 
 
 class Schedule(_Section):
-    """What both stages have in common."""
+    """What all stages have in common."""
 
     examples: int = Field(ge=1, description="training examples in all; more than there are means several epochs")
     batch_size: int = Field(256, ge=2, description="examples a step, at most")
@@ -108,6 +108,22 @@ class Schedule(_Section):
     evaluations: int = Field(
         10, ge=1, description="how often the student is scored for selection, and a checkpoint kept"
     )
+
+
+class TruncatingSchedule(Schedule):
+    """A stage that may also train the vectors' leading dimensions, each number of them for itself (Matryoshka)."""
+
+    dimensions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        description="also train so many leading dimensions to do alone, e.g. [256, 128, 64]; the loss is the mean over "
+        "these and the whole vector",
+    )
+
+    @model_validator(mode="after")
+    def _dimensions_differ(self) -> Self:
+        if len(set(self.dimensions)) < len(self.dimensions):
+            raise ValueError(f"dimensions = {list(self.dimensions)} names one twice")
+        return self
 
 
 class Objectives(_Section):
@@ -140,7 +156,7 @@ class Objectives(_Section):
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-class Distil(Schedule):
+class Distil(TruncatingSchedule):
     """Stage 1, distillation on unlabelled text; by default contrastive (DistilCSE, section 3.2)."""
 
     texts: tuple[Texts, ...] = Field(min_length=1, description="unlabelled text")
@@ -165,8 +181,14 @@ class Distil(Schedule):
     triplet_margin: Weight = Field(0.015, description="triplet_order: margin of the hinge, in cosine")
     mixkd_concentration: float = Field(0.4, gt=0, description="mixkd: c of Beta(c, c), which the shares come from")
 
+    @model_validator(mode="after")
+    def _objectives_can_be_truncated(self) -> Self:
+        if self.dimensions and (self.objectives.okd or self.objectives.mixkd):
+            raise ValueError("okd and mixkd know whole vectors only: set them to 0, or leave out `dimensions`")
+        return self
 
-class Finetune(Schedule):
+
+class Finetune(TruncatingSchedule):
     """Stage 2, contrastive finetuning on labelled pairs (supervised SimCSE)."""
 
     pairs: tuple[Pairs, ...] = Field(min_length=1, description="labelled pairs")

@@ -1,7 +1,7 @@
 """The distillation objectives by their names in the recipe, each as a function of one batch. Knows no model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -21,6 +21,7 @@ from train.relational_losses import (
     skew_kl,
     skew_rkl,
 )
+from train.truncation import truncate
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Batch:
 
     config: Distil
     student: Tensor
-    """float[B, dim], in the teacher's dimension."""
+    """float[B, dim], in the teacher's dimension unless only similarities are compared."""
     teacher: Tensor
     """float32[B, dim]."""
     queue: Tensor
@@ -52,8 +53,27 @@ class Batch:
         """The teacher's, float32[B, B + K]."""
         return log_labels(self.teacher, self.keys, self.config.label_temperature)
 
+    def truncated(self, dimension: int) -> "Batch":
+        """The same of the leading dimensions alone.
+
+        Where student and teacher differ in dimension none of the teacher's corresponds to the student's leading ones,
+        and the teacher stays whole: that is for objectives that compare similarities.
+        """
+        student = truncate(self.student, dimension)
+        if self.student.shape[1] != self.teacher.shape[1]:
+            return replace(self, student=student)
+        return replace(
+            self,
+            student=student,
+            teacher=truncate(self.teacher, dimension),
+            queue=truncate(self.queue, dimension),
+        )
+
 
 Term = Callable[[Batch], Tensor]
+
+COMPARING_SIMILARITIES = {"similarity", "triplet_order"}
+"""The objectives for which student and teacher need not have the same dimension."""
 
 # Every objective that needs nothing but the batch, by its name in the recipe.
 TERMS: Mapping[str, Term] = {

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from train.batches import Rows
 from train.config import Distil, Finetune
 from train.corpus import TeacherVectors, TextMixture, TokenizedPairs
-from train.distillation import TERMS, Batch, Term
+from train.distillation import COMPARING_SIMILARITIES, TERMS, Batch, Term
 from train.distributed import in_shares
+from train.errors import RecipeError
 from train.loop import Objective
 from train.losses import contrastive, cosine_distance
 from train.memory import NegativeQueue
@@ -17,6 +18,7 @@ from train.mixing import draw_mix, mixed_targets, mixed_vectors
 from train.online_teacher import OnlineTeacher, adapter_loss, mean_cosine
 from train.relational_losses import ckd, log_probabilities
 from train.student import cut_and_pad, embed_ids, embed_rows
+from train.truncation import refuse_too_many, truncate
 
 
 class DistilObjective(Objective):
@@ -31,8 +33,13 @@ class DistilObjective(Objective):
         teacher_vectors: TeacherVectors,
         rows: Rows,
     ) -> None:
-        """`rows` are the texts to train on, the rest is held out."""
+        """`rows` are the texts to train on, the rest is held out.
+
+        Raises:
+            RecipeError: `config.dimensions` do not suit the student, its teacher or the objectives.
+        """
         super().__init__()
+        _refuse_dimensions(config, student, teacher_vectors)
         self.student = student
         self.projection = projection
         self.queue = NegativeQueue(config.queue_size, teacher_vectors.dimension)
@@ -53,22 +60,24 @@ class DistilObjective(Objective):
     def loss(self, rows: Rows) -> Tensor:
         """See `Objective`."""
         texts = self._rows[rows]
-        batch = Batch(
+        whole = Batch(
             config=self._config,
             student=self.projection(in_shares(self._embed, texts)),
             teacher=in_shares(self._teacher, texts),
             queue=self.queue.negatives,
             temperature=self.log_temperature.exp(),
         )
-        self._last_batch = batch.teacher
+        self._last_batch = whole.teacher
         objectives: dict[str, Term] = {**TERMS, "okd": self._okd, "mixkd": lambda batch: self._mixkd(batch, texts)}
+        batches = {"": whole} | {f"@{size}": whole.truncated(size) for size in self._config.dimensions}
         loss = torch.zeros((), device=self.student.device)
         self.terms = {}
-        for name, weight in self._weights.items():
-            value = objectives[name](batch)
-            self.terms[name] = value.detach()
-            loss = loss + weight * value
-        return loss
+        for suffix, batch in batches.items():
+            for name, weight in self._weights.items():
+                value = objectives[name](batch)
+                self.terms[name + suffix] = value.detach()
+                loss = loss + weight * value
+        return loss / len(batches)
 
     def after_step(self) -> None:
         """Enqueue last, so that no text is its own negative."""
@@ -114,8 +123,13 @@ class FinetuneObjective(Objective):
         pairs: TokenizedPairs,
         teacher_vectors: TeacherVectors | None,
     ) -> None:
-        """`teacher_vectors`: those of `pairs.texts`, needed when `distil_weight` is above 0."""
+        """`teacher_vectors`: those of `pairs.texts`, needed when `distil_weight` is above 0.
+
+        Raises:
+            RecipeError: `config.dimensions` do not suit the student or, with `distil_weight`, its teacher.
+        """
         super().__init__()
+        _refuse_dimensions(config, student, teacher_vectors)
         self.student = student
         self.projection = projection
         self.to(student.device)
@@ -126,19 +140,54 @@ class FinetuneObjective(Objective):
 
     def loss(self, rows: Rows) -> Tensor:
         """See `Objective`."""
-        config = self._config
         columns = self._pairs.columns[rows]
         flat = np.concatenate([columns[:, 0], columns[:, 1], columns[columns[:, 2] >= 0, 2]])
         vectors = in_shares(self._embed, flat)
-        anchor, positive, negative = vectors.split([len(rows), len(rows), len(flat) - 2 * len(rows)])
-        loss = contrastive(anchor, positive, negative, config.temperature)
-        self.terms = {"contrastive": loss.detach()}
+        teacher = None
         if self._teacher_vectors is not None:
             teacher = torch.from_numpy(self._teacher_vectors[flat]).to(vectors.device)
+        self.terms = {}
+        loss = self._loss(vectors, teacher, len(rows), "")
+        for size in self._config.dimensions:
+            reference = None if teacher is None else truncate(teacher, size)
+            loss = loss + self._loss(truncate(vectors, size), reference, len(rows), f"@{size}")
+        return loss / (1 + len(self._config.dimensions))
+
+    def _loss(self, vectors: Tensor, teacher: Tensor | None, pairs: int, suffix: str) -> Tensor:
+        """That of the whole vectors or of truncated ones, told apart by `suffix` in the history."""
+        anchor, positive, negative = vectors.split([pairs, pairs, len(vectors) - 2 * pairs])
+        loss = contrastive(anchor, positive, negative, self._config.temperature)
+        self.terms["contrastive" + suffix] = loss.detach()
+        if teacher is not None:
             distance = cosine_distance(self.projection(vectors), teacher)
-            self.terms["cosine"] = distance.detach()
-            loss = loss + config.distil_weight * distance
+            self.terms["cosine" + suffix] = distance.detach()
+            loss = loss + self._config.distil_weight * distance
         return loss
 
     def _embed(self, texts: Rows) -> Tensor:
         return embed_rows(self.student, [self._pairs.texts[text] for text in texts], self._config.max_length)
+
+
+def _refuse_dimensions(
+    config: Distil | Finetune, student: SentenceTransformer, teacher_vectors: TeacherVectors | None
+) -> None:
+    """See to it that vectors can be truncated, and compared with the teacher's once they are."""
+    if not config.dimensions:
+        return
+    dimension = student.get_embedding_dimension()
+    assert dimension is not None  # pooling or token table knows it
+    refuse_too_many(config.dimensions, dimension)
+    if teacher_vectors is None or teacher_vectors.dimension == dimension:
+        return
+    if isinstance(config, Finetune):
+        raise RecipeError(
+            f"finetune.dimensions with distil_weight: the student has {dimension} dimensions, the teacher "
+            f"{teacher_vectors.dimension}, so none of them correspond; leave out one of the two"
+        )
+    weights = config.objectives.weights
+    if others := [name for name, weight in weights.items() if weight and name not in COMPARING_SIMILARITIES]:
+        raise RecipeError(
+            f"distil.dimensions with {', '.join(others)}: the student has {dimension} dimensions, the teacher "
+            f"{teacher_vectors.dimension}, so none of them correspond; only "
+            f"{' and '.join(sorted(COMPARING_SIMILARITIES))} can be asked of truncated vectors here"
+        )

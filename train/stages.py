@@ -188,14 +188,17 @@ def _selection(run: Run, corpus: Corpus | None) -> Selection:
 
 
 def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.Module | None, list[HistoryEntry]]:
-    """The projection that was trained along, and the history: None and nothing where there is no such stage."""
+    """The projection that was trained along, if there was one, and the history."""
     if corpus is None:
         return None, []
     run.progress.note(f"distilling on {len(corpus.training):,} texts")
     if run.recipe.student.init == "token-table":
         weigh_tokens(run.student, corpus.texts)
-    projection = _projection(run.student, corpus.vectors.dimension)
-    objective = DistilObjective(run.student, projection, corpus.config, corpus.texts, corpus.vectors, corpus.training)
+    # Truncated vectors are the student's own: where dimensions differ, its whole ones are then compared as they are.
+    projection = None if corpus.config.dimensions else _projection(run.student, corpus.vectors.dimension)
+    objective = DistilObjective(
+        run.student, projection or nn.Identity(), corpus.config, corpus.texts, corpus.vectors, corpus.training
+    )
     return projection, _run(run, "distil", corpus.config, objective, selection)
 
 
@@ -224,7 +227,9 @@ def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selectio
         section="teacher.finetune" if name == _TEACHER else None,
     )
     with full_disk_told(run.folder):
-        return run_stage(objective, stage, run.progress)
+        history = run_stage(objective, stage, run.progress)
+    torch.manual_seed(run.recipe.seed)  # what is drawn next must not depend on whether this stage was interrupted
+    return history
 
 
 def _finish(run: Run, out: Path, selection: Selection, history: list[HistoryEntry]) -> None:
