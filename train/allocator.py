@@ -1,23 +1,12 @@
-"""How the C library hands out memory in a training process. Knows nothing of training.
+"""How a training process gets its memory from the kernel. Knows nothing of training."""
 
-Every step allocates and frees the same large tensors. Left alone, glibc returns each to the kernel and has fresh pages
-zeroed for the next one: measured, a third of the time of a step on passages.
-"""
-
-import ctypes
 import os
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
-_MOST = 2**31 - 1
 
+def use_huge_pages() -> None:
+    """Have PyTorch ask for huge pages, unless the environment says otherwise; to be called before it is imported.
 
-def keep_freed_memory() -> None:
-    """Keep freed memory in the process and ask for huge pages; to be called before torch is imported.
-
-    Does nothing where the C library is not glibc.
+    Every step allocates the same large tensors anew, and fewer, larger pages are faster had: on CPU 10–15 % of a step.
+    (To keep freed memory in the process, by `mallopt`, gains more on long texts, but fragments: 14 GB instead of 3.)
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, _MOST)

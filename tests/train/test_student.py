@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 
 from train.config import Student
 from train.errors import ModelError
-from train.student import embed_rows, make_student, pad_rows, parameter_count, set_dropout, tokenizer_file
+from train.student import embed_ids, embed_rows, make_student, pad_rows, parameter_count, set_dropout, tokenizer_file
 
 TEXTS = ["the cat sat on the mat", "a dog", "quick brown bird flew over the river with a book"]
 
@@ -60,6 +60,27 @@ def test_ids_give_the_vectors_of_their_texts_whatever_the_padding(tiny_teacher: 
     rows = [np.array(ids, dtype=np.int32) for ids in student.tokenizer(TEXTS)["input_ids"]]
     with torch.inference_mode():
         assert np.allclose(embed_rows(student, rows, 32).numpy(), student.encode(TEXTS), atol=1e-6)
+
+
+def test_a_batch_in_several_passes_gives_the_same_vectors_and_gradients(
+    tiny_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = make_student(Student(layers=(0,)), tiny_teacher, tmp_path)
+    ids = torch.randint(5, 40, (7, 6))
+    mask = torch.ones_like(ids)
+
+    def vectors_and_gradient(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        monkeypatch.setattr("train.student._PASS_TOKENS", tokens)
+        student.zero_grad()
+        vectors = embed_ids(student, ids, mask)
+        (vectors * torch.arange(vectors.numel()).reshape(vectors.shape)).sum().backward()
+        gradient = next(student.parameters()).grad
+        assert gradient is not None
+        return vectors.detach(), gradient.clone()
+
+    whole = vectors_and_gradient(10_000)
+    for tokens in (1, 12, 20):
+        torch.testing.assert_close(vectors_and_gradient(tokens), whole)
 
 
 def test_padding_marks_exactly_the_real_tokens() -> None:
