@@ -63,8 +63,9 @@ def _making(recipe: Recipe) -> str:
     first, *others = (f"`{teacher.title}`" for teacher in recipe.teachers)
     prepared = " (itself finetuned on labelled pairs first)" if recipe.teacher.finetune else ""
     teachers = " and ".join([first + prepared, *others]) + (", side by side," if others else "")
+    pretrained = "pretrained on what its teacher makes of labelled triplets (after Pea-KD), " if recipe.pretrain else ""
     return (
-        f"distilled from {teachers} by the method of DisCo /\n"
+        f"{pretrained}distilled from {teachers} by the method of DisCo /\n"
         f"DistilCSE (arXiv 2112.05638; objectives {objectives}) "
         f"on unlabelled text{f', then {finetuned}' if recipe.finetune else ''}"
     )

@@ -108,6 +108,28 @@ class Schedule(_Section):
     evaluations: int = Field(
         10, ge=1, description="how often the student is scored for selection, and a checkpoint kept"
     )
+    keep: Literal["best", "last"] = Field(
+        "best", description="the weights the stage ends with: those that scored best, or the last, whatever they scored"
+    )
+
+
+class Pretrain(Schedule):
+    """Before stage 1: the student learns to tell what the teacher makes of labelled triplets (after Pea-KD's PTP)."""
+
+    pairs: tuple[Pairs, ...] = Field(
+        min_length=1, description="labelled pairs with hard negatives, as `finetune.pairs`"
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="peak of the schedule")
+    confidence: float = Field(
+        0.2, ge=0, lt=2, description="the teacher is confident where cosines to positive and negative differ by more"
+    )
+
+    @model_validator(mode="after")
+    def _has_negatives(self) -> Self:
+        for source in self.pairs:
+            if len(source.columns) != 3 or source.path.startswith("builtin:"):
+                raise ValueError(f"pretraining needs triplets, and {source.path} has no negatives")
+        return self
 
 
 class TruncatingSchedule(Schedule):
@@ -160,6 +182,7 @@ class Distil(TruncatingSchedule):
     """Stage 1, distillation on unlabelled text; by default contrastive (DistilCSE, section 3.2)."""
 
     texts: tuple[Texts, ...] = Field(min_length=1, description="unlabelled text")
+    pairs: tuple[Pairs, ...] = Field((), description="pairs whose texts are distilled as well, their labels unused")
     learning_rate: float = Field(3e-4, gt=0, description="peak of the schedule")
     objectives: Objectives = Field(
         Objectives(ckd=1, cosine=10), description="what is left out of a section that is given weighs 0"
@@ -221,6 +244,7 @@ class Recipe(_Section):
         "vectors side by side",
     )
     student: Student = Student()
+    pretrain: Pretrain | None = Field(None, description="leave out to distil at once")
     distil: Distil | None = Field(None, description="leave out to finetune only, a student that exists already")
     finetune: Finetune | None = Field(None, description="leave out to stop after distilling")
 
@@ -232,13 +256,20 @@ class Recipe(_Section):
     @property
     def pairs(self) -> dict[str, tuple[Pairs, ...]]:
         """The sources of labelled pairs by what they are used for."""
-        stages = {"finetuning the teacher": self.teacher.finetune, "finetuning": self.finetune}
+        stages = {
+            "finetuning the teacher": self.teacher.finetune,
+            "pretraining": self.pretrain,
+            "distilling, labels unused": self.distil,
+            "finetuning": self.finetune,
+        }
         return {use: stage.pairs for use, stage in stages.items() if stage is not None}
 
     @model_validator(mode="after")
     def _has_a_stage(self) -> Self:
         if self.distil is None and self.finetune is None:
             raise ValueError("nothing to train: give [distil], [finetune] or both")
+        if self.distil is None and self.pretrain is not None:
+            raise ValueError("[pretrain] prepares for [distil], which is missing: give both or neither")
         return self
 
     @model_validator(mode="after")

@@ -52,7 +52,9 @@ def render_report(record: TrainingRecord) -> str:
     return environment.get_template(_TEMPLATE).render(
         record=record,
         best={name: best(stage) for name, stage in record.stages.items()},
-        plots={name: _inline(plot_stage(stage, score=record.selection)) for name, stage in record.stages.items()},
+        plots={
+            name: _inline(plot_stage(stage, score=record.selection_of(name))) for name, stage in record.stages.items()
+        },
         settings=_settings(record.recipe),
         sources=list(_sources(record)),
     )

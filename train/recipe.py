@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from train.config import Distil, Finetune, FirstTeacher, Objectives, Pairs, Recipe, Student, Texts
+from train.config import Distil, Finetune, FirstTeacher, Objectives, Pairs, Pretrain, Recipe, Student, Texts
 from train.errors import RecipeError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -113,6 +113,7 @@ def describe_settings() -> str:
         "": Recipe,
         "teacher.": FirstTeacher,
         "student.": Student,
+        "pretrain.": Pretrain,
         "distil.": Distil,
         "distil.objectives.": Objectives,
         "distil.texts[].": Texts,

@@ -43,6 +43,12 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     history: list[Evaluation]
     sts: dict[str, StsScores] = {}
     """Of `student` and `teacher`, where there was data."""
+    selections: dict[str, str] = {}
+    """By stage, what the score of one measures that `selection` does not choose."""
+
+    def selection_of(self, stage: str) -> str:
+        """What the stage's scores measure."""
+        return self.selections.get(stage, f"{self.selection}, Spearman × 100")
 
     @property
     def stages(self) -> dict[str, list[Evaluation]]:

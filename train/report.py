@@ -20,6 +20,7 @@ from bundle.atomic import write_atomically
 from bundle.layout import MODEL_CARD, TRAINING, sha256_of
 from bundle.quality import Encode
 from bundle.sts import StsScores, evaluate, with_sts
+from train import pretraining
 from train.cache import folder_identity, source_identity
 from train.card import compose_card
 from train.checkpoint import HistoryEntry
@@ -65,6 +66,7 @@ def write_report(
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "parameters": parameter_count(student),
         "selection": selection,
+        "selections": {"pretrain": pretraining.SELECTION} if recipe.pretrain else {},
         "sts": {name: msgspec.to_builtins(row) for name, row in scores.items()},
         "recipe": recipe.model_dump(mode="json"),
         "data": _data_identities(recipe, data),

@@ -1,7 +1,10 @@
-"""The one place where a run is described: teacher → distil → finetune → report. Each step is somebody else's work."""
+"""The one place where a run is described: teacher → pretrain → distil → finetune → report.
+
+Each step is somebody else's work.
+"""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from train.distributed import is_first, make_shared, on_first, rank
 from train.errors import DataError
 from train.loop import Objective, StageRun, run_stage
 from train.objectives import DistilObjective, FinetuneObjective
+from train.pretraining import CLASSES, PretrainObjective, sort_by_teacher
 from train.progress import Progress
 from train.report import write_report
 from train.run_folder import LOGS, claim_folder
@@ -88,6 +92,9 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     corpus = _corpus(run)
     selection = _selection(run, corpus)
     progress.note(f"selected by {selection.name}")
+    if corpus is not None and recipe.student.init == "token-table":
+        weigh_tokens(student, corpus.texts)
+    history += _pretrain(run)
     projection, distilled = _distil(run, corpus, selection)
     history += distilled
     if recipe.finetune is not None:
@@ -129,8 +136,9 @@ def _corpus(run: Run) -> Corpus | None:
     config = run.recipe.distil
     if config is None:
         return None
-    tokens = _tokens(run, config.texts, config.max_length)
-    vectors = _teacher_vectors(run, config.texts, tokens)
+    sources = (*config.texts, *config.pairs)
+    tokens = _tokens(run, sources, config.max_length)
+    vectors = _teacher_vectors(run, sources, tokens)
     mixture = TextMixture(tokens)
     shuffled = np.random.default_rng(run.recipe.seed).permutation(len(mixture))
     held_out = min(_HELD_OUT, len(mixture) // 10)
@@ -187,13 +195,25 @@ def _selection(run: Run, corpus: Corpus | None) -> Selection:
     return AgreementSelection(texts, corpus.vectors[corpus.held_out], corpus.config.max_length)
 
 
+def _pretrain(run: Run) -> list[HistoryEntry]:
+    config = run.recipe.pretrain
+    if config is None:
+        return []
+    tokens = _tokens(run, config.pairs, config.max_length)
+    triplets = TokenizedPairs(tokens, [pair_width(source) for source in config.pairs])
+    classes = sort_by_teacher(triplets.columns, _teacher_vectors(run, config.pairs, tokens), config.confidence)
+    counts = np.bincount(classes, minlength=len(CLASSES))
+    sorted_so = ", ".join(f"{count:,} {name}" for name, count in zip(CLASSES, counts, strict=True))
+    run.progress.note(f"pretraining on {len(triplets):,} triplets, of which the teacher gets {sorted_so}")
+    objective = PretrainObjective(run.student, config, triplets, classes, seed=run.recipe.seed)
+    return _run(run, "pretrain", config, objective, objective.accuracy)
+
+
 def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.Module | None, list[HistoryEntry]]:
     """The projection that was trained along, if there was one, and the history."""
     if corpus is None:
         return None, []
     run.progress.note(f"distilling on {len(corpus.training):,} texts")
-    if run.recipe.student.init == "token-table":
-        weigh_tokens(run.student, corpus.texts)
     # Truncated vectors are the student's own: where dimensions differ, its whole ones are then compared as they are.
     projection = None if corpus.config.dimensions else _projection(run.student, corpus.vectors.dimension)
     objective = DistilObjective(
@@ -215,13 +235,15 @@ def _finetune(
     return _run(run, stage, config, objective, selection)
 
 
-def _run(run: Run, name: str, schedule: Schedule, objective: Objective, selection: Selection) -> list[HistoryEntry]:
+def _run(
+    run: Run, name: str, schedule: Schedule, objective: Objective, score: Callable[[SentenceTransformer], float]
+) -> list[HistoryEntry]:
     stage = StageRun(
         name,
         schedule,
         run.recipe.seed,
         run.recipe.bf16,
-        selection,
+        score,
         state_file=run.folder / f"{name}.pt",
         log_folder=run.folder / LOGS / name if is_first() else None,
         section="teacher.finetune" if name == _TEACHER else None,

@@ -158,7 +158,7 @@ def _one_stage(document: dict[str, Any], parent: str | None) -> dict[str, Any]:
     # The parent's files hold shared layers one by one; to share them again would double the student.
     kept = {key: value for key, value in document.get("student", {}).items() if key in ("max_length", "dropout")}
     student = kept | {"init": "pretrained", "model": parent}
-    return {key: value for key, value in document.items() if key != "distil"} | {"student": student}
+    return {key: value for key, value in document.items() if key not in ("pretrain", "distil")} | {"student": student}
 
 
 def _identity(recipe: Recipe, parent: Variant | None) -> str:
