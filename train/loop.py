@@ -172,7 +172,7 @@ def _evaluate(
     score = on_first(lambda: run.score(objective.student))
     objective.train()
     torch.set_rng_state(random_state)
-    improved = score > state.best_score
+    improved = score > state.best_score or run.schedule.keep == "last"
     return StageState(
         position=position,
         objective=objective.state_dict(),

@@ -80,8 +80,9 @@ def test_training_lowers_the_loss_and_records_its_history(
     assert history[1]["loss"] > history[-1]["loss"]
 
 
-def test_the_best_weights_are_kept_not_the_last(
-    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun]
+@pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])
+def test_the_best_weights_are_kept_or_the_last(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], keep: str, kept: int
 ) -> None:
     seen: list[list[Tensor]] = []
     scores = iter([0.1, 0.5, 0.9, 0.3, 0.2])
@@ -91,9 +92,9 @@ def test_the_best_weights_are_kept_not_the_last(
         return next(scores)
 
     trained = student()
-    run_stage(Drift(trained), make_run(score, evaluations=4), Progress())
-    assert all(torch.equal(left, right) for left, right in zip(weights(trained), seen[2], strict=True))
-    assert not all(torch.equal(left, right) for left, right in zip(weights(trained), seen[4], strict=True))
+    run_stage(Drift(trained), make_run(score, evaluations=4, keep=keep), Progress())
+    same = [all(map(torch.equal, weights(trained), scored)) for scored in seen]
+    assert same == [number == kept for number in range(5)]
 
 
 @pytest.mark.parametrize("die_at", [2, 7, 16])

@@ -56,6 +56,15 @@ def test_a_data_folder_without_sts_files_is_fine(make_recipe: Callable[..., Reci
     assert record["sts"] == {}
 
 
+def test_texts_of_pairs_are_distilled_too(
+    make_recipe: Callable[..., Recipe], pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_recipe(distil={"examples": 16, "pairs": [{"path": str(pairs_file), "limit": 20}]})
+    train(recipe, tmp_path / "student", data=None, resume=False)
+    assert "distilling on 270 texts" in capsys.readouterr().err  # 240 and 20 triplets, a tenth of all held out
+    assert "distilling, labels unused" in (tmp_path / "student" / "README.md").read_text()
+
+
 def test_dimensions_may_differ(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
     train(
