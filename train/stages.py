@@ -136,7 +136,7 @@ def _corpus(run: Run) -> Corpus | None:
     config = run.recipe.distil
     if config is None:
         return None
-    sources = (*config.texts, *config.pairs)
+    sources: tuple[Texts | Pairs, ...] = (*config.texts, *config.pairs)
     tokens = _tokens(run, sources, config.max_length)
     vectors = _teacher_vectors(run, sources, tokens)
     mixture = TextMixture(tokens)
