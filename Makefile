@@ -42,6 +42,9 @@ ladder: $(VENV)/.all  ## measure the shipped student and the bundles in LADDER= 
 bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
 
+bench-train: $(VENV)/.all  ## our training loop against sentence-transformers' trainer: benchmarks/train.json, five minutes
+	$(BIN)/python -m train benchmark
+
 readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py
 	$(BIN)/python docs/update_studies.py

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
+from train.benchmark_cli import benchmark_command
 from train.budget import Budget, parse_latency, parse_size
 from train.commands import evaluate_command, recipes_command, report_command
 from train.errors import BudgetError
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The hub library reads it when it is imported, which everything heavy below does.
     os.environ.setdefault("HF_HUB_ENABLE_HF_TRANSFER", "1")
     commands = {
+        "benchmark": benchmark_command,
         "evaluate": evaluate_command,
         "ladder": ladder_command,
         "recipes": recipes_command,

@@ -3,6 +3,7 @@
 from bundle.errors import DataError, DiscoError
 
 __all__ = [
+    "BenchmarkError",
     "BudgetError",
     "DataError",
     "DiscoError",
@@ -19,6 +20,10 @@ __all__ = [
 
 class RecipeError(DiscoError):
     """A recipe is not valid TOML, has an unknown field, or a value out of range."""
+
+
+class BenchmarkError(DiscoError):
+    """A recipe is not one to measure speed with, or what was measured failed."""
 
 
 class StudyError(DiscoError):

@@ -46,9 +46,8 @@ def test_curl_gets_an_answer(words: list[str], shipped_server: RunningServer) ->
     "words", [w for w in commands() if w[:2] == ["python", "-m"]], ids=lambda words: " ".join(words[2:5])
 )
 def test_python_commands_exist_with_the_flags_they_are_given(words: list[str]) -> None:
-    subcommand = [
-        word for word in words[3:4] if word in ("evaluate", "recipes", "report", "study", "study-table", "ladder")
-    ]
+    known = ("benchmark", "evaluate", "ladder", "recipes", "report", "study", "study-table")
+    subcommand = [word for word in words[3:4] if word in known]
     manual = help_of(words[2], *subcommand)
     for flag in (word for word in words if word.startswith("--")):
         assert re.search(rf"(?<![\w-]){flag}(?![\w-])", manual), f"{flag} is not in --help of {words[2]}"
