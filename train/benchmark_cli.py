@@ -19,8 +19,8 @@ def benchmark_command(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "recipe",
         nargs="?",
-        help="gives the first teacher, student, batch size, length and, by its first source, texts (default: disco-minilm-l3 "
-        "where there is data, else demo)",
+        help="gives the first teacher, student, batch size, length and, by its first source, texts (default: "
+        "disco-minilm-l3 where there is data, else demo)",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=VALUE", help="override one value of the recipe"
