@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bundle.atomic import write_atomically
 from train.plots import plot_stage
-from train.record import TrainingRecord, best, read_record
+from train.record import TrainingRecord, read_record
 
 HTML_REPORT = "report.html"
 
@@ -51,9 +51,9 @@ def render_report(record: TrainingRecord) -> str:
     )
     return environment.get_template(_TEMPLATE).render(
         record=record,
-        best={name: best(stage) for name, stage in record.stages.items()},
         plots={
-            name: _inline(plot_stage(stage, score=record.selection_of(name))) for name, stage in record.stages.items()
+            name: _inline(plot_stage(stage, score=record.selection_of(name), kept=record.kept(name)))
+            for name, stage in record.stages.items()
         },
         settings=_settings(record.recipe),
         sources=list(_sources(record)),

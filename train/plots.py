@@ -8,18 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from train.record import Evaluation, best
+from train.record import Evaluation
 
 Points = list[tuple[int, float]]
 """Examples seen and the value there."""
 
 
-def plot_stage(stage: list[Evaluation], *, score: str) -> str:
+def plot_stage(stage: list[Evaluation], *, score: str, kept: Evaluation) -> str:
     """One stage's loss, the loss's terms and the score by examples seen, as an SVG document.
 
-    `stage` has at least one entry; `score` says what the score measures. The best score is marked.
+    `stage` has at least one entry; `score` says what the score measures. `kept`, whose weights the
+    stage ended with, is marked.
     """
-    kept = best(stage)
     style = mpl.rc_context(
         {
             "axes.grid": True,

@@ -18,7 +18,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     examples: int
     """Seen in this stage so far."""
     score: float | None
-    """Of the selection; the best one's weights were kept. None where all vectors were alike, which has no rank."""
+    """Of the selection. None where all vectors were alike, which has no rank."""
     loss: float | None = None
     """Mean since the evaluation before; None before the first step."""
     terms: dict[str, float] = {}
@@ -50,6 +50,19 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         """What the stage's scores measure."""
         return self.selections.get(stage, f"{self.selection}, Spearman × 100")
 
+    def keeps_last(self, stage: str) -> bool:
+        """Whether the stage ended with its last weights instead of the best."""
+        section = self.recipe.get(stage) or {}
+        schedule = section.get("finetune") or {} if stage == "teacher" else section
+        return bool(schedule.get("keep") == "last")
+
+    def kept(self, stage: str) -> Evaluation:
+        """The evaluation whose weights the stage ended with; of equally good ones the first."""
+        evaluations = self.stages[stage]
+        if self.keeps_last(stage):
+            return evaluations[-1]
+        return max(evaluations, key=lambda entry: -math.inf if entry.score is None else entry.score)
+
     @property
     def stages(self) -> dict[str, list[Evaluation]]:
         """The history by stage."""
@@ -72,8 +85,3 @@ def read_record(folder: Path) -> TrainingRecord:
         raise ModelError(f"{folder} has no {TRAINING}; is it a student that `python -m train` finished?") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{file} is not a training record: {error}") from error
-
-
-def best(stage: list[Evaluation]) -> Evaluation:
-    """The evaluation whose weights were kept: the highest score, of equal ones the first."""
-    return max(stage, key=lambda evaluation: -math.inf if evaluation.score is None else evaluation.score)

@@ -13,7 +13,8 @@ TEXTS = ["short", "a somewhat longer text", "", "one that is longer than all of 
 
 @pytest.fixture
 def model(tiny_teacher: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(tiny_teacher), device="cpu")
+    loaded: SentenceTransformer = SentenceTransformer(str(tiny_teacher), device="cpu")
+    return loaded
 
 
 @pytest.mark.parametrize("characters", [1, 40, 8192])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from train.errors import ModelError
-from train.record import Evaluation, best, read_record
+from train.record import Evaluation, read_record
 
 
 def write_record(folder: Path, **changes: Any) -> Path:
@@ -39,11 +39,29 @@ def test_a_record_is_read_back_by_stage(tmp_path: Path) -> None:
     assert record.stages["finetune"] == [Evaluation("finetune", 0, 60.0)]
 
 
-def test_the_best_is_the_first_of_the_highest() -> None:
-    scores = [None, 2.0, 3.0, None, 3.0, 1.0]
-    stage = [Evaluation("distil", examples, score) for examples, score in enumerate(scores)]
-    assert best(stage).examples == 2
-    assert best(stage[:1]).examples == 0
+@pytest.mark.parametrize(
+    ("scores", "recipe", "kept"),
+    [
+        ([None, 2.0, 3.0, None, 3.0, 1.0], {}, 2),
+        ([None], {}, 0),
+        ([1.0, 3.0, 2.0], {"distil": {"keep": "best"}}, 1),
+        ([1.0, 3.0, 2.0], {"distil": {"keep": "last"}}, 2),
+        ([1.0, 3.0, 2.0], {"distil": None}, 1),
+    ],
+)
+def test_the_kept_weights_are_the_first_of_the_best_or_the_last(
+    tmp_path: Path, scores: list[float | None], recipe: dict[str, object], kept: int
+) -> None:
+    history = [{"stage": "distil", "examples": examples, "score": score} for examples, score in enumerate(scores)]
+    record = read_record(write_record(tmp_path, history=history, recipe=recipe))
+    assert record.kept("distil").examples == kept
+
+
+def test_the_stage_of_the_teacher_has_its_settings_with_the_teacher(tmp_path: Path) -> None:
+    history = [{"stage": "teacher", "examples": examples, "score": -examples} for examples in range(3)]
+    for keep, kept in (("best", 0), ("last", 2)):
+        recipe = {"teacher": {"finetune": {"keep": keep}}}
+        assert read_record(write_record(tmp_path, history=history, recipe=recipe)).kept("teacher").examples == kept
 
 
 @pytest.mark.parametrize(
