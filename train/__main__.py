@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
+from train.allocator import use_huge_pages
 from train.benchmark_cli import benchmark_command
 from train.budget import Budget, parse_latency, parse_size
 from train.commands import evaluate_command, recipes_command, report_command
@@ -97,6 +98,7 @@ def _train(arguments: Sequence[str]) -> None:
     else:
         raise BudgetError(f"a budget chooses the recipe: leave out {options.recipe!r}, or the budget")
     recipe = load_recipe(recipe_path(name), options.set)
+    use_huge_pages()
 
     from train.distributed import is_first, process_group  # torch takes seconds to import, --help must not
     from train.stages import train

@@ -31,7 +31,7 @@ from train.corpus import TextMixture, VectorMixture, tokenize_source
 from train.loop import StageRun, run_stage
 from train.objectives import DistilObjective
 from train.progress import Progress
-from train.student import set_dropout, tokenizer_file
+from train.student import tokenizer_file
 from train.teacher import TeacherEncoder, open_model
 
 # In the folder of a job.
@@ -57,7 +57,6 @@ def measure(job: Job) -> list[Measurement]:
 def _train_here(job: Job, contender: Contender, scratch: Path) -> Measurement:
     folder, recipe, distil = Path(job.folder), *_recipe(job)
     student = open_model(folder / STUDENT)
-    set_dropout(student, recipe.student.dropout)
     tokenizer = tokenizer_file(student, scratch)
     started = time.monotonic()
     source = Texts(path=str(folder / TEXTS), limit=job.sentences)
@@ -87,7 +86,7 @@ def _train_there(job: Job, contender: Contender, scratch: Path) -> Measurement:
     student = SentenceTransformer(
         str(Path(job.folder) / STUDENT),
         model_kwargs=_attention(contender),
-        config_kwargs=dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), recipe.student.dropout),
+        config_kwargs=dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), distil.dropout),
     )
     student.max_seq_length = distil.max_length
     vectors = np.load(Path(job.folder) / VECTORS)[: job.sentences].astype(np.float32)

@@ -46,7 +46,6 @@ class Student(_Section):
         description="run all layers a second time on top, sharing weights, query and key swapped (Pea-KD): twice the "
         "depth and time for the same weights",
     )
-    dropout: Fraction = Field(0.0, description="hidden and attention dropout while training")
 
     @model_validator(mode="after")
     def _init_is_complete(self) -> Self:
@@ -54,8 +53,8 @@ class Student(_Section):
             raise ValueError("init = 'pretrained' needs `model`, a hub id or a folder")
         if self.init == "teacher-layers" and not self.layers:
             raise ValueError("init = 'teacher-layers' needs at least one entry in `layers`")
-        if self.init == "token-table" and (self.share_layers or self.dropout):
-            raise ValueError("init = 'token-table' has no layers: leave out `share_layers` and `dropout`")
+        if self.init == "token-table" and self.share_layers:
+            raise ValueError("init = 'token-table' has no layers: leave out `share_layers`")
         return self
 
 
@@ -104,6 +103,7 @@ class Schedule(_Section):
     warmup: Fraction = Field(0.05, description="share of the stage in which the learning rate rises linearly")
     decay: Literal["cosine", "linear"] = Field("cosine", description="how it falls to zero afterwards")
     weight_decay: Weight = Field(0.0, description="AdamW's decoupled weight decay")
+    dropout: Fraction = Field(0.0, description="hidden and attention dropout of the layers in this stage")
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     evaluations: int = Field(
         10, ge=1, description="how often the student is scored for selection, and a checkpoint kept"

@@ -20,6 +20,7 @@ from train.config import Schedule
 from train.distributed import average_gradients, copy_from_first, is_first, on_first
 from train.errors import DivergedError
 from train.progress import Progress
+from train.student import set_dropout
 from train.tensorboard import StageLog
 
 _LOGGED_STEPS = 10  # a point of a TensorBoard curve is the mean of so many
@@ -72,6 +73,7 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
         DivergedError: the loss became NaN or infinite.
     """
     copy_from_first(objective)
+    set_dropout(objective.student, run.schedule.dropout)
     optimizer = _optimizer(objective, run.schedule)
     state = load_state(run.state_file)
     if state is None:

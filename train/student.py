@@ -101,7 +101,6 @@ def _make_transformer(config: Student, teacher: Path, scratch: Path) -> Transfor
     if config.share_layers:
         share_layers(transformer.auto_model)
     transformer.max_seq_length = min(config.max_length, _positions(transformer))
-    set_dropout(transformer, config.dropout)
     return transformer
 
 

@@ -156,7 +156,7 @@ def _one_stage(document: dict[str, Any], parent: str | None) -> dict[str, Any]:
     if parent is None:
         return {key: value for key, value in document.items() if key != "finetune"}
     # The parent's files hold shared layers one by one; to share them again would double the student.
-    kept = {key: value for key, value in document.get("student", {}).items() if key in ("max_length", "dropout")}
+    kept = {key: value for key, value in document.get("student", {}).items() if key == "max_length"}
     student = kept | {"init": "pretrained", "model": parent}
     return {key: value for key, value in document.items() if key not in ("pretrain", "distil")} | {"student": student}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.batches import Rows
 from train.config import Recipe, Student
@@ -78,6 +78,17 @@ def test_training_lowers_the_loss_and_records_its_history(
     scores = [entry["score"] for entry in history]
     assert scores == sorted(scores)
     assert history[1]["loss"] > history[-1]["loss"]
+
+
+def test_each_stage_has_its_dropout(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun]
+) -> None:
+    trained = student()
+    for probability in (0.3, 0.0):
+        run = make_run(dropout=probability)
+        run_stage(Drift(trained), run, Progress())
+        run.state_file.unlink()
+        assert {module.p for module in trained.modules() if isinstance(module, nn.Dropout)} == {probability}
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])

@@ -123,7 +123,6 @@ def test_a_run_makes_a_stock_model_that_is_closer_to_its_teacher(
     ("changes", "complaint"),
     [
         ({"student": {"share_layers": True}}, "has no layers"),
-        ({"student": {"dropout": 0.1}}, "has no layers"),
         ({"distil": {"objectives": {"mixkd": 1}}}, "mixkd blends texts inside a transformer"),
     ],
 )
