@@ -8,7 +8,7 @@ from pathlib import Path
 
 from update_readme import fill
 
-from train.study_table import markdown, read_comparison
+from train.studies.table import markdown, read_comparison
 
 DOCS = Path(__file__).resolve().parent
 COMPARISONS = DOCS.parent / "benchmarks" / "studies"

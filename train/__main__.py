@@ -9,14 +9,14 @@ from pathlib import Path
 from bundle.errors import DiscoError
 from bundle.sts import data_directory
 from train.allocator import use_huge_pages
-from train.benchmark_cli import benchmark_command
-from train.budget import Budget, parse_latency, parse_size
+from train.benchmark.cli import benchmark_command
 from train.commands import evaluate_command, recipes_command, report_command
 from train.errors import BudgetError
-from train.ladder import LADDER
-from train.ladder_cli import ladder_command, recipe_within
+from train.ladder.budget import Budget, parse_latency, parse_size
+from train.ladder.cli import ladder_command, recipe_within
+from train.ladder.rungs import LADDER
 from train.recipe import load_recipe, recipe_path
-from train.study_cli import study_command, study_table_command
+from train.studies.cli import study_command, study_table_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

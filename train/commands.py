@@ -94,7 +94,7 @@ def report_command(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=None, help="default: report.html in that folder")
     options = parser.parse_args(arguments)
 
-    from train.html_report import HTML_REPORT, write_html_report  # draws plots, which --help must not wait for
+    from train.report.html import HTML_REPORT, write_html_report  # draws plots, which --help must not wait for
 
     target = options.out or options.student / HTML_REPORT
     write_html_report(options.student, target)

@@ -20,8 +20,8 @@ from train.config import Schedule
 from train.distributed import average_gradients, copy_from_first, is_first, on_first
 from train.errors import DivergedError
 from train.progress import Progress
+from train.report.tensorboard import StageLog
 from train.student import set_dropout
-from train.tensorboard import StageLog
 
 _LOGGED_STEPS = 10  # a point of a TensorBoard curve is the mean of so many
 

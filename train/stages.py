@@ -35,7 +35,7 @@ from train.loop import Objective, StageRun, run_stage
 from train.objectives import DistilObjective, FinetuneObjective
 from train.pretraining import CLASSES, PretrainObjective, sort_by_teacher
 from train.progress import Progress
-from train.report import write_report
+from train.report.write import write_report
 from train.run_folder import LOGS, claim_folder
 from train.scoring import AgreementSelection, Selection, StsSelection
 from train.storage import full_disk_told

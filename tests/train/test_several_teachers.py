@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from tests.train.conftest import sentences
 from train.config import Recipe, Teacher
 from train.corpus import ConcatenatedVectors, VectorMixture, side_by_side
-from train.report import write_report
+from train.report.write import write_report
 from train.stages import train
 from train.teacher import TeacherEncoder
 
@@ -94,10 +94,10 @@ def test_a_student_learns_from_two_teachers_and_says_so(
     texts = sentences(20, seed=9)
     expected = side_by_side([TeacherEncoder(teacher, bf16=False).encode(texts) for teacher in teachers])
     seen = []
-    monkeypatch.setattr("train.report.evaluate", lambda encode, _: seen.append(encode(texts)))
-    monkeypatch.setattr("train.report.print_sts", lambda *_: None)
-    monkeypatch.setattr("train.report.write_html_report", lambda *_: None)
-    monkeypatch.setattr("train.report.compose_card", lambda *_: "")
+    monkeypatch.setattr("train.report.write.evaluate", lambda encode, _: seen.append(encode(texts)))
+    monkeypatch.setattr("train.report.write.print_sts", lambda *_: None)
+    monkeypatch.setattr("train.report.write.write_html_report", lambda *_: None)
+    monkeypatch.setattr("train.report.write.compose_card", lambda *_: "")
     folders = [tiny_teacher, other_teacher]
     write_report(tmp_path, recipe, student, folders, data=measures, selection="", history=[])
     assert np.allclose(seen[1], expected, atol=1e-5)

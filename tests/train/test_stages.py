@@ -12,7 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import sentences, write_recipe
-from tests.train.test_tensorboard import curves
+from tests.train.report.test_tensorboard import curves
 from train.config import Objectives, Recipe
 from train.errors import DataError
 from train.stages import train

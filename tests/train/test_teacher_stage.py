@@ -11,7 +11,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import sentences
-from tests.train.test_tensorboard import curves
+from tests.train.report.test_tensorboard import curves
 from train.checkpoint import StageState, save_state
 from train.config import Recipe, Teacher, Texts
 from train.errors import DataError, DivergedError

@@ -1,0 +1,1 @@
+"""Our training loop and teacher against those of sentence-transformers."""

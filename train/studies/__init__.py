@@ -1,0 +1,1 @@
+"""Variants of a recipe trained under one budget, to be compared."""
