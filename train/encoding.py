@@ -26,9 +26,11 @@ def encode_in_parallel(model: SentenceTransformer, texts: Sequence[str]) -> Vect
     features = (model.preprocess([texts[row] for row in batch]) for batch in batches)
     threads = torch.get_num_threads()
     if model.device.type == "cpu":
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            vectors = list(pool.map(partial(_unit_vectors, model), features))
-        torch.set_num_threads(threads)
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                vectors = list(pool.map(partial(_unit_vectors, model), features))
+        finally:
+            torch.set_num_threads(threads)  # the workers' setting is not theirs alone
     else:
         vectors = [_unit_vectors(model, batch) for batch in features]
     unit = np.empty((len(texts), vectors[0].shape[1]), dtype=np.float32)

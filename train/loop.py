@@ -65,7 +65,7 @@ class StageRun:
 
 
 def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[HistoryEntry]:
-    """Train until the schedule is through, resume where a checkpoint lies, leave the best weights in the student.
+    """Train until the schedule is through, resume where a checkpoint lies, leave the weights to be kept in the student.
 
     Returns the stage's history: losses and scores by examples seen.
 
@@ -133,7 +133,7 @@ def _train(
         if evaluating or recent.steps == _LOGGED_STEPS:
             log.write(position.examples, recent.summary() | {"learning_rate": rate})
             recent = _LossWindow()
-        progress.advance(len(rows), f"loss {window.mean:.4f}  best {state.best_score:.2f}")
+        progress.advance(len(rows), f"loss {window.mean:.4f}  kept {state.best_score:.2f}")
         if evaluating:
             state = _evaluate(objective, optimizer, run, state, position, window)
             # The log first: what a checkpoint has seen is never missing in it, what it has not is dropped on resuming.

@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import zstandard
 
 from bundle.sts import TASKS
 from tests.conftest import WORDS
+from train.checkpoint import StageState, save_state
 from train.config import Recipe
 from train.recipe import parse_recipe
 
@@ -96,6 +98,22 @@ def make_recipe(tiny_teacher: Path, texts_file: Path, pairs_file: Path) -> Calla
         return parse_recipe(document, source="test")
 
     return make
+
+
+@contextmanager
+def dying_after(checkpoints: int) -> Iterator[None]:
+    """Inside, a run ends as by Ctrl-C once it has written so many checkpoints; that it does is asserted."""
+    left = iter(range(checkpoints, 0, -1))
+
+    def save_and_die(state: StageState, path: Path) -> None:
+        save_state(state, path)
+        if next(left) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("train.loop.save_state", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from tests.train.conftest import sentences
-from train.checkpoint import StageState, save_state
+from tests.train.conftest import dying_after, sentences
 from train.config import Pretrain, Recipe, Student
 from train.corpus import TokenizedPairs, TokenizedTexts, VectorMixture
 from train.errors import DataError, RecipeError
@@ -154,20 +153,11 @@ def test_the_stage_changes_where_distilling_starts_and_is_told(
 
 @pytest.mark.parametrize("checkpoints", [1, 2])
 def test_a_run_that_died_while_pretraining_ends_with_the_same_student(
-    checkpoints: int, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoints: int, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     bridged = recipe(init="random", hidden_layers=1, hidden_size=16, attention_heads=2)
-    left = iter(range(checkpoints, 0, -1))
-
-    def save_and_die(state: StageState, path: Path) -> None:
-        save_state(state, path)
-        if next(left) == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("train.loop.save_state", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            train(bridged, tmp_path / "killed", data=None, resume=False)
+    with dying_after(checkpoints):
+        train(bridged, tmp_path / "killed", data=None, resume=False)
     train(bridged, tmp_path / "killed", data=None, resume=True)
     train(bridged, tmp_path / "whole", data=None, resume=False)
     killed, whole = (

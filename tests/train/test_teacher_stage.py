@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from tests.train.conftest import sentences
+from tests.train.conftest import dying_after, sentences
 from tests.train.report.test_tensorboard import curves
-from train.checkpoint import StageState, save_state
 from train.config import Recipe, Teacher, Texts
 from train.errors import DataError, DivergedError
 from train.scoring import StsSelection
@@ -113,20 +112,10 @@ def test_a_run_that_died_with_the_teacher_ends_with_the_same_student(
     recipe: Callable[..., Recipe],
     measures: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
-    left = iter(range(checkpoints, 0, -1))
-
-    def save_and_die(state: StageState, path: Path) -> None:
-        save_state(state, path)
-        if next(left) == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("train.loop.save_state", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe(student=drawn), tmp_path / "killed", data=measures, resume=False)
+    with dying_after(checkpoints):
+        train(recipe(student=drawn), tmp_path / "killed", data=measures, resume=False)
     assert (tmp_path / "killed.run" / "teacher").exists() == (checkpoints == 3)
     train(recipe(student=drawn), tmp_path / "killed", data=measures, resume=True)
     train(recipe(student=drawn), tmp_path / "whole", data=measures, resume=False)

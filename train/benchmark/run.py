@@ -109,7 +109,7 @@ def prepare(recipe: Recipe, distil: Distil, folder: Path, data: Path | None, sen
     encoder = TextEncoder.from_file(tokenizer_file(student, folder / "tokenizer"), max_length=distil.max_length)
     return Settings(
         recipe=recipe.name,
-        teacher=recipe.teacher.name or recipe.teacher.model,
+        teacher=recipe.teacher.title,
         source=source.path,
         sentences=sentences,
         warmup=_warmup(sentences),

@@ -1,12 +1,9 @@
 """The ladder as a picture: quality against latency, in SVG. Measures nothing."""
 
-from io import StringIO
-
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
+from train.drawing import as_svg, new_figure
 from train.ladder.rungs import FAMILY, Ladder, Rung
 
 
@@ -15,26 +12,12 @@ def plot_ladder(ladder: Ladder) -> str:
 
     Students that a shipped recipe makes are dots, without the name they share; others, as the teacher, are squares.
     """
-    style = mpl.rc_context(
-        {
-            "axes.grid": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "font.size": 9,
-            "grid.alpha": 0.3,
-            "svg.fonttype": "none",  # letters as text rather than as outlines: a fraction of the size
-            "svg.hashsalt": "disco",  # the same ladder gives the same file
-        }
-    )
-    with style:
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
+    with new_figure(11, 4.5) as figure:
         sts, retrieval = figure.subplots(1, 2)
         _draw(sts, "seven STS tasks, Spearman × 100", [(rung, rung.sts.mean) for rung in ladder.rungs])
         _draw(retrieval, "retrieval, nDCG@10 × 100", [(rung, rung.retrieval.mean) for rung in ladder.rungs])
         figure.suptitle(f"one thread of {ladder.cpu or 'an unknown CPU'}, {ladder.created[:10]}")
-        document = StringIO()
-        figure.savefig(document, format="svg", metadata={"Date": None, "Creator": None})
-    return document.getvalue()
+        return as_svg(figure)
 
 
 def _draw(axes: Axes, title: str, points: list[tuple[Rung, float]]) -> None:

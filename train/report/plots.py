@@ -1,13 +1,11 @@
 """A stage's history as curves, in SVG. Knows evaluations; needs no display and leaves pyplot's global state alone."""
 
 from collections.abc import Iterable, Mapping
-from io import StringIO
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from train.drawing import as_svg, new_figure
 from train.report.record import Evaluation
 
 Points = list[tuple[int, float]]
@@ -20,19 +18,7 @@ def plot_stage(stage: list[Evaluation], *, score: str, kept: Evaluation) -> str:
     `stage` has at least one entry; `score` says what the score measures. `kept`, whose weights the
     stage ended with, is marked.
     """
-    style = mpl.rc_context(
-        {
-            "axes.grid": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "font.size": 9,
-            "grid.alpha": 0.3,
-            "svg.fonttype": "none",  # letters as text rather than as outlines: a fraction of the size
-            "svg.hashsalt": "disco",  # the same history gives the same file
-        }
-    )
-    with style:
-        figure = Figure(figsize=(11, 3), layout="constrained")
+    with new_figure(11, 3) as figure:
         losses, terms, scores = figure.subplots(1, 3)
         _draw(losses, "loss", {"loss": [(entry.examples, entry.loss) for entry in stage if entry.loss is not None]})
         _draw(terms, "terms of the loss, unweighted", _terms(stage))
@@ -44,9 +30,7 @@ def plot_stage(stage: list[Evaluation], *, score: str, kept: Evaluation) -> str:
         for axes in (terms, scores):
             if axes.lines:
                 axes.legend()
-        document = StringIO()
-        figure.savefig(document, format="svg", metadata={"Date": None, "Creator": None})
-    return document.getvalue()
+        return as_svg(figure)
 
 
 def _terms(stage: Iterable[Evaluation]) -> dict[str, Points]:

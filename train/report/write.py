@@ -4,9 +4,7 @@ The model card is `card`'s, the HTML report `html`'s, reading it all back `recor
 """
 
 import datetime as dt
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from train.config import Recipe, Teacher
 from train.corpus import side_by_side
 from train.data import HUB, resolve
 from train.evaluate import print_sts
+from train.provenance import versions
 from train.report.card import compose_card
 from train.report.html import HTML_REPORT, write_html_report
 from train.scoring import encode_texts
@@ -70,7 +69,7 @@ def write_report(
         "sts": {name: msgspec.to_builtins(row) for name, row in scores.items()},
         "recipe": recipe.model_dump(mode="json"),
         "data": _data_identities(recipe, data),
-        "versions": {library: version(library) for library in _LIBRARIES} | {"python": platform.python_version()},
+        "versions": versions(_LIBRARIES),
         "history": history,
     }
     write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))

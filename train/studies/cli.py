@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.sts import data_directory
+from train.allocator import use_huge_pages
 from train.errors import DataError
 from train.studies.study import STUDIES, load_study, study_path
 
@@ -39,6 +40,7 @@ def study_command(arguments: Sequence[str]) -> None:
         raise DataError("a study is scored on STS and retrieval: pass --data or set DISCO_DATA")
     study = load_study(study_path(options.study), options.set)
 
+    use_huge_pages()
     from train.studies.run import run_study  # torch takes seconds to import, --help must not
 
     run_study(study, options.out, data=data, only=options.only)

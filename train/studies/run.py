@@ -9,6 +9,7 @@ import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -145,7 +146,9 @@ def _teacher_cosine(encode: Encode, teacher: Teacher, data: Path) -> float | Non
     return agreement(vectors, reference).mean if vectors.shape == reference.shape else None
 
 
+@cache
 def _teacher_encode(teacher: Teacher) -> Encode:
+    """Loaded once: every row is compared with it."""
     encoder = TeacherEncoder(teacher, bf16=False)
     return lambda texts: encoder.encode(list(texts))
 

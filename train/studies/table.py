@@ -1,15 +1,13 @@
 """The rows of a study side by side: as JSON to commit, as a Markdown table and as a plot. Trains and scores nothing."""
 
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 
-import matplotlib as mpl
 import msgspec
-from matplotlib.figure import Figure
 
 from bundle.atomic import write_atomically
 from bundle.sts import TASKS
+from train.drawing import as_svg, new_figure
 from train.errors import StudyError
 from train.studies.study import TEACHER, Row, Study, read_row
 
@@ -106,19 +104,7 @@ def markdown(comparison: Comparison) -> str:
 def plot(rows: Sequence[Row]) -> str:
     """A dot for each row and measure, as an SVG document; a dashed line is the teacher."""
     variants = [row for row in rows if row.variant != TEACHER]
-    style = mpl.rc_context(
-        {
-            "axes.grid": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "font.size": 9,
-            "grid.alpha": 0.3,
-            "svg.fonttype": "none",  # letters as text rather than as outlines: a fraction of the size
-            "svg.hashsalt": "disco",  # the same rows give the same file
-        }
-    )
-    with style:
-        figure = Figure(figsize=(11, 1 + 0.25 * len(variants)), layout="constrained")
+    with new_figure(11, 1 + 0.25 * len(variants)) as figure:
         panels = figure.subplots(1, len(_PANELS), sharey=True)
         for panel, (title, measure) in zip(panels, _PANELS.items(), strict=True):
             panel.set_title(title)
@@ -127,6 +113,4 @@ def plot(rows: Sequence[Row]) -> str:
                 if row.variant == TEACHER:
                     panel.axvline(measure(row), linestyle="--", color="0.4")
         panels[0].invert_yaxis()
-        drawn = StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    return drawn.getvalue()
+        return as_svg(figure)
