@@ -23,8 +23,10 @@ class StageState:
     objective: dict[str, Any]
     optimizer: dict[str, Any]
     random_state: torch.Tensor
-    best_score: float
-    best_student: dict[str, torch.Tensor]
+    kept_score: float
+    kept_student: dict[str, torch.Tensor]
+    start_student: dict[str, torch.Tensor]
+    """The weights the stage began with; empty where nothing asks for them."""
     history: list[HistoryEntry]
 
 

@@ -108,8 +108,13 @@ class Schedule(_Section):
     evaluations: int = Field(
         10, ge=1, description="how often the student is scored for selection, and a checkpoint kept"
     )
-    keep: Literal["best", "last"] = Field(
-        "best", description="the weights the stage ends with: those that scored best, or the last, whatever they scored"
+    keep: Literal["best", "last", "mean"] = Field(
+        "best",
+        description="the weights the stage ends with: those that scored best, the last, or the mean over all "
+        "evaluations, whatever they scored",
+    )
+    start_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="blend so much of the weights that the stage started from into those it is scored and kept by"
     )
 
 

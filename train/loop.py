@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
+from train.averaging import offered_weights
 from train.batches import Position, Rows, training_batches
 from train.checkpoint import HistoryEntry, StageState, load_state, save_state
 from train.config import Schedule
@@ -86,7 +87,7 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
     if state.position.examples < run.schedule.examples:
         with StageLog(run.log_folder, seen=state.position.examples) as log:
             state = _train(objective, optimizer, run, state, progress, log)
-    objective.student.load_state_dict(state.best_student)
+    objective.student.load_state_dict(state.kept_student)
     return state.history
 
 
@@ -118,7 +119,7 @@ def _train(
     )
     window, recent = _LossWindow(), _LossWindow()
     if state.position.examples == 0:
-        log.write(0, {"score": state.best_score})
+        log.write(0, {"score": state.kept_score})
     progress.start(run.name, total=schedule.examples, done=state.position.examples)
     objective.train()
     before = state.position.examples
@@ -133,7 +134,7 @@ def _train(
         if evaluating or recent.steps == _LOGGED_STEPS:
             log.write(position.examples, recent.summary() | {"learning_rate": rate})
             recent = _LossWindow()
-        progress.advance(len(rows), f"loss {window.mean:.4f}  kept {state.best_score:.2f}")
+        progress.advance(len(rows), f"loss {window.mean:.4f}  kept {state.kept_score:.2f}")
         if evaluating:
             state = _evaluate(objective, optimizer, run, state, position, window)
             # The log first: what a checkpoint has seen is never missing in it, what it has not is dropped on resuming.
@@ -150,13 +151,15 @@ def _train(
 
 def _first_state(objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun) -> StageState:
     score = on_first(lambda: run.score(objective.student))
+    start = _copy(objective.student)
     return StageState(
         position=Position(),
         objective=objective.state_dict(),
         optimizer=optimizer.state_dict(),
         random_state=torch.get_rng_state(),
-        best_score=score,
-        best_student=_copy(objective.student),
+        kept_score=score,
+        kept_student=start,
+        start_student=start if run.schedule.start_share else {},
         history=[{"stage": run.name, "examples": 0, "score": score}],
     )
 
@@ -170,18 +173,25 @@ def _evaluate(
     window: "_LossWindow",
 ) -> StageState:
     random_state = torch.get_rng_state()
+    student, trained = objective.student, _copy(objective.student)
+    offered = offered_weights(
+        trained, state.start_student, state.kept_student, evaluations=len(state.history) - 1, schedule=run.schedule
+    )
+    student.load_state_dict(offered)
     objective.eval()
-    score = on_first(lambda: run.score(objective.student))
+    score = on_first(lambda: run.score(student))
     objective.train()
+    student.load_state_dict(trained)
     torch.set_rng_state(random_state)
-    improved = score > state.best_score or run.schedule.keep == "last"
+    keep = score > state.kept_score or run.schedule.keep != "best"
     return StageState(
         position=position,
         objective=objective.state_dict(),
         optimizer=optimizer.state_dict(),
         random_state=random_state,
-        best_score=score if improved else state.best_score,
-        best_student=_copy(objective.student) if improved else state.best_student,
+        kept_score=score if keep else state.kept_score,
+        kept_student=offered if keep else state.kept_student,
+        start_student=state.start_student,
         history=[
             *state.history,
             {"stage": run.name, "examples": position.examples, **window.summary(), "score": score},

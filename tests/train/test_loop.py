@@ -108,21 +108,51 @@ def test_the_best_weights_are_kept_or_the_last(
     assert same == [number == kept for number in range(5)]
 
 
+def test_averages_are_what_is_scored_and_kept_and_training_goes_on_from_the_weights_it_had(
+    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], tmp_path: Path
+) -> None:
+    def path(**settings: object) -> list[list[Tensor]]:
+        """The weights that were scored, and last those the stage ended with."""
+        seen: list[list[Tensor]] = []
+
+        def score(scored: SentenceTransformer) -> float:
+            seen.append(weights(scored))
+            return 0.0
+
+        trained = student()
+        run_stage(Drift(trained), make_run(score, evaluations=4, **settings), Progress())
+        (tmp_path / "state.pt").unlink()
+        return [*seen, weights(trained)]
+
+    start, *trained, _ = path(keep="last")
+    _, *offered, kept = path(keep="mean", start_share=0.25)
+    assert all(map(torch.equal, offered[-1], kept))
+    for count, scored in enumerate(offered, start=1):
+        for number, tensor in enumerate(scored):
+            mean = torch.stack([weights[number] for weights in trained[:count]]).mean(0)
+            torch.testing.assert_close(tensor, 0.75 * mean + 0.25 * start[number])
+
+
+@pytest.mark.parametrize("settings", [{}, {"keep": "mean", "start_share": 0.25}])
 @pytest.mark.parametrize("die_at", [2, 7, 16])
 def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(
-    student: Callable[[], SentenceTransformer], make_run: Callable[..., StageRun], tmp_path: Path, die_at: int
+    student: Callable[[], SentenceTransformer],
+    make_run: Callable[..., StageRun],
+    tmp_path: Path,
+    die_at: int,
+    settings: dict[str, object],
 ) -> None:
     undisturbed = student()
     whole = Drift(undisturbed)
-    expected = run_stage(whole, make_run(evaluations=4), Progress())
+    expected = run_stage(whole, make_run(evaluations=4, **settings), Progress())
     (tmp_path / "state.pt").unlink()
 
     with pytest.raises(KeyboardInterrupt):
-        run_stage(Drift(student(), die_at=die_at), make_run(evaluations=4), Progress())
+        run_stage(Drift(student(), die_at=die_at), make_run(evaluations=4, **settings), Progress())
     torch.manual_seed(99)  # another process would have another random state
     resumed = student()
     rest = Drift(resumed)
-    history = run_stage(rest, make_run(evaluations=4), Progress())
+    history = run_stage(rest, make_run(evaluations=4, **settings), Progress())
 
     assert all(torch.equal(left, right) for left, right in zip(weights(resumed), weights(undisturbed), strict=True))
     assert whole.steps[-len(rest.steps) :] == rest.steps

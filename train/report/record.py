@@ -53,17 +53,23 @@ class TrainingRecord(msgspec.Struct, frozen=True):
         """What the stage's scores measure."""
         return self.selections.get(stage, f"{self.selection}, Spearman × 100")
 
-    def keeps_last(self, stage: str) -> bool:
-        """Whether the stage ended with its last weights instead of the best."""
+    def keep(self, stage: str) -> str:
+        """The recipe's `keep` for a stage: which weights it ended with."""
+        return str(self._schedule(stage).get("keep", "best"))
+
+    def start_share(self, stage: str) -> float:
+        """How much of the weights from before the stage is in those that were scored and kept."""
+        return float(self._schedule(stage).get("start_share", 0.0))
+
+    def _schedule(self, stage: str) -> dict[str, Any]:
         section = self.recipe.get(stage) or {}
-        schedule = section.get("finetune") or {} if stage == "teacher" else section
-        return bool(schedule.get("keep") == "last")
+        return section.get("finetune") or {} if stage == "teacher" else section
 
     def kept(self, stage: str) -> Evaluation:
         """The evaluation whose weights the stage ended with; of equally good ones the first."""
         evaluations = self.stages[stage]
-        if self.keeps_last(stage):
-            return evaluations[-1]
+        if self.keep(stage) != "best":
+            return evaluations[-1]  # of means, it is the last that has them all
         return max(evaluations, key=lambda entry: -math.inf if entry.score is None else entry.score)
 
     @property

@@ -78,6 +78,14 @@ def test_a_run_without_sts_terms_or_hashes_is_reported(tmp_path: Path) -> None:
     assert ["distil", "null"] in page.rows
 
 
+def test_a_page_tells_which_weights_were_kept(tmp_path: Path) -> None:
+    recipe = {"distil": {"keep": "mean", "start_share": 0.3}, "finetune": {"keep": "last"}}
+    page = " ".join(Page(render_report(read_record(write_record(tmp_path, recipe=recipe)))).words)
+    assert "the mean of the weights at this evaluation and those before; the last mean was kept." in page
+    assert page.count("70% of the trained weights and 30% of those from before the stage.") == 1
+    assert page.count("the last weights were kept.") == 1
+
+
 def test_names_do_not_become_part_of_the_page(tmp_path: Path) -> None:
     evil = "</code><script>alert(1)</script>"
     recipe = {"distil": {"texts": [{"path": evil, "license": evil}], "note": evil}}

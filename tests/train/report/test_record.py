@@ -46,6 +46,7 @@ def test_a_record_is_read_back_by_stage(tmp_path: Path) -> None:
         ([None], {}, 0),
         ([1.0, 3.0, 2.0], {"distil": {"keep": "best"}}, 1),
         ([1.0, 3.0, 2.0], {"distil": {"keep": "last"}}, 2),
+        ([1.0, 3.0, 2.0], {"distil": {"keep": "mean"}}, 2),
         ([1.0, 3.0, 2.0], {"distil": None}, 1),
     ],
 )
