@@ -1,11 +1,11 @@
 """What every shipped recipe promises of the real data: nothing that retrieval is measured on was trained on."""
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from bundle.sts import data_directory
-from train.config import Pairs, Recipe
 from train.data import read_pairs, read_texts
 from train.recipe import RECIPES, load_recipe
 from train.retrieval import held_back
@@ -32,12 +32,8 @@ def test_no_recipe_trains_on_what_is_held_back(path: Path, data: Path, documents
     for source in recipe.distil.texts if recipe.distil else ():
         if source.path.startswith("passages/") and source.field == "text":
             assert answers.isdisjoint(read_texts(source, data)), source
-    for pairs in _pairs(recipe):
+    for pairs in chain(*recipe.pairs.values()):
         if pairs.path.startswith(("passages/", "nli/medquad")):
             for pair in read_pairs(pairs, data):
                 assert pair.anchor not in queries, pairs
                 assert pair.positive not in answers, pairs
-
-
-def _pairs(recipe: Recipe) -> tuple[Pairs, ...]:
-    return recipe.finetune.pairs if recipe.finetune else ()
