@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from bundle.cpu import Target
 from bundle.errors import ManifestError
 
 FORMAT_VERSION = 1
@@ -30,8 +31,8 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     path: str
     precision: Precision
-    target: str
-    """The instruction set the graph was made for: `any`, `avx2`, `avx512_vnni` or `arm64`."""
+    target: Target
+    """The instruction set the graph was made for."""
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prompts: dict[str, str] = {}
     default_prompt: str | None = None
     graphs: tuple[Graph, ...]
-    """In order of preference: the first that the machine supports is served."""
+    """In order of preference: the first that is right on the machine is served."""
     files: tuple[File, ...]
     """Every file whose content an embedding depends on, with its hash."""
     provenance: Provenance

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bundle.arrays import Ids, Offsets, Vectors
+from bundle.cpu import Cpu, detect_cpu, suits
 from bundle.errors import UnsupportedGraphError
 from bundle.layout import Bundle
 from bundle.manifest import Graph, Precision
@@ -36,22 +37,38 @@ class Encoder(Protocol):
         ...
 
 
-def open_encoder(bundle: Bundle, *, precision: Precision | None = None, threads: int = 1) -> Encoder:
-    """Load the preferred graph of `bundle` (or the one of `precision`) with `threads` compute threads.
+def choose_graph(bundle: Bundle, *, precision: Precision | None = None, cpu: Cpu | None = None) -> Graph:
+    """The first graph of `bundle` (or the first of `precision`) that is right on `cpu`, by default this machine.
 
     Raises:
-        UnsupportedGraphError: no graph of that precision, or the graph cannot be loaded.
+        UnsupportedGraphError: there is none.
     """
-    graph = _choose(bundle, precision)
-    manifest = bundle.manifest
-    return OnnxEncoder(bundle.path / graph.path, dimension=manifest.dimension, label=graph.precision, threads=threads)
-
-
-def _choose(bundle: Bundle, precision: Precision | None) -> Graph:
+    cpu = cpu or detect_cpu()
     graphs = bundle.manifest.graphs
-    for graph in graphs:
-        if precision in (None, graph.precision):
+    wanted = [graph for graph in graphs if precision in (None, graph.precision)]
+    if not wanted:
+        found = ", ".join(graph.precision for graph in graphs)
+        raise UnsupportedGraphError(f"{bundle.path} has no {precision} graph, only {found}")
+    for graph in wanted:
+        if suits(graph.target, cpu):
             return graph
+    found = ", ".join(graph.target for graph in wanted)
     raise UnsupportedGraphError(
-        f"{bundle.path} has no {precision} graph, only {', '.join(graph.precision for graph in graphs)}"
+        f"{bundle.path} has graphs for {found}, which would be wrong on this CPU; export again with --target {cpu}"
+    )
+
+
+def open_encoder(bundle: Bundle, *, precision: Precision | None = None, threads: int = 1) -> Encoder:
+    """Load the graph that `choose_graph` picks, with `threads` compute threads.
+
+    Raises:
+        UnsupportedGraphError: no graph fits, or the one that does cannot be loaded.
+    """
+    graph = choose_graph(bundle, precision=precision)
+    made_for = "" if graph.target == "any" else f" for {graph.target}"
+    return OnnxEncoder(
+        bundle.path / graph.path,
+        dimension=bundle.manifest.dimension,
+        label=f"{graph.precision}{made_for}",
+        threads=threads,
     )

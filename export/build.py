@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from bundle.cpu import Cpu, detect_cpu
 from bundle.layout import MANIFEST, MODEL_CARD, ONNX_FOLDER, QUALITY, Bundle, write_bundle
 from bundle.manifest import Graph, Manifest, Precision, Provenance
 from export.card import compose_card, read_card, teacher_of
-from export.cpu import Target, detect_target
 from export.errors import GateFailedError, OccupiedTargetError
 from export.examine import examine
 from export.files import copy_weights, write_sentence_transformers_files
@@ -38,7 +38,7 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
     student = open_student(settings.student, name=settings.name)
     read_card(student)  # its faults are better known now than after minutes of work
     _refuse_destruction(settings.out, student, overwrite=settings.overwrite)
-    target = detect_target() if settings.target == "auto" else settings.target
+    target = detect_cpu() if settings.target == "auto" else settings.target
     threads = settings.threads or os.cpu_count() or 1
     verifier = Verifier(student, TorchReference(student, threads=threads), threads=threads)
     with TemporaryDirectory(prefix="disco-export-") as workspace:
@@ -89,7 +89,7 @@ def _fill(
     settings: ExportSettings,
     graphs: dict[Precision, Path],
     quality: Quality,
-    target: Target,
+    target: Cpu,
 ) -> Manifest:
     """Write every file of the bundle but the manifest, which is returned for sealing."""
     card = read_card(student)

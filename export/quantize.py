@@ -14,13 +14,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bundle.arrays import Ids
-from export.cpu import Target, saturates
+from bundle.cpu import Cpu, saturates
 from export.outliers import drop_unused_tensors, tame_outliers
 
 _LARGEST_INT8 = 127
 
 
-def quantize(source: Path, target: Path, texts: Sequence[Ids], *, cpu: Target, smoothing: float) -> None:
+def quantize(source: Path, target: Path, texts: Sequence[Ids], *, cpu: Cpu, smoothing: float) -> None:
     """Write the fp32 graph `source` as an int8 graph to `target`.
 
     `texts` (int32[length] each) show where the outliers are; `smoothing` 0 leaves these alone (see `export.outliers`).

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
+from bundle.cpu import Cpu
 from bundle.manifest import Precision
-from export.cpu import Target
 
 
 class ExportSettings(BaseSettings):
@@ -39,7 +39,7 @@ class ExportSettings(BaseSettings):
     precision: list[Precision] = Field(
         ["int8", "fp32"], min_length=1, description="graph to include, repeatable; default: int8 and fp32"
     )
-    target: Target | Literal["auto"] = Field(
+    target: Cpu | Literal["auto"] = Field(
         "auto", description="CPU that int8 is made for; avx2 is right on every x86 CPU; auto: this machine's"
     )
     smoothing: float = Field(

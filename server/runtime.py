@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from bundle.cpu import detect_cpu
 from bundle.layout import Bundle, open_bundle
-from bundle.runtime import Encoder, open_encoder
+from bundle.runtime import Encoder, choose_graph, open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits, BatchQueue, QueueLimits
 from server.engine import Engine
@@ -85,11 +86,13 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
             }
         )
         logger.info(
-            "serving %s, bundle %s, with %d workers of %s",
+            "serving %s, bundle %s, with %d workers of %s: %s, the first graph that is right on this CPU (%s)",
             runtime.info.served_model_name,
             runtime.info.bundle_version,
             runtime.info.workers,
             runtime.info.engine,
+            runtime.info.graph,
+            runtime.info.cpu,
         )
         yield runtime
     finally:
@@ -103,10 +106,11 @@ def _open_encoder(bundle: Bundle, settings: ServerSettings) -> Encoder:
 
 def _info(settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder: TextEncoder) -> Info:
     manifest = bundle.manifest
+    graph = choose_graph(bundle, precision=settings.precision)
     return Info(
         model_id=manifest.name,
         model_sha=manifest.digest,
-        model_dtype=settings.precision or manifest.graphs[0].precision,
+        model_dtype=graph.precision,
         served_model_name=settings.served_model_name or manifest.name,
         model_type=ModelType(embedding=PoolingInfo(pooling=manifest.pooling)),
         max_concurrent_requests=settings.max_queue_items,
@@ -120,6 +124,8 @@ def _info(settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder
         sha=None,
         docker_label=None,
         bundle_version=manifest.version,
+        graph=graph.path,
+        cpu=detect_cpu(),
         engine=engine.description,
         dimension=manifest.dimension,
         prompts=sorted(text_encoder.prompts),

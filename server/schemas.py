@@ -149,6 +149,8 @@ class Info(Struct, frozen=True):
     sha: str | None
     docker_label: str | None
     bundle_version: str
+    graph: str
+    cpu: str
     engine: str
     dimension: int
     prompts: list[str]

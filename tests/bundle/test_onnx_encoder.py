@@ -14,7 +14,6 @@ from bundle.arrays import Ids, Vectors, flatten, normalize
 from bundle.errors import UnsupportedGraphError
 from bundle.layout import Bundle
 from bundle.onnx_encoder import OnnxEncoder, pad
-from bundle.runtime import open_encoder
 from tests.conftest import SPECIAL, TINY_DIMENSION, WORDS, build_token_table
 
 TABLE = build_token_table()
@@ -102,18 +101,6 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_graph_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraphError, match=r"absent\.onnx: ONNX Runtime cannot load it"):
         OnnxEncoder(tmp_path / "absent.onnx", dimension=2, label="fp32")
-
-
-def test_the_bundle_opens_its_encoder(tiny_bundle: Bundle) -> None:
-    encoder = open_encoder(tiny_bundle, precision="fp32")
-    assert encoder.dimension == TINY_DIMENSION
-    assert encoder.description.startswith("onnxruntime ")
-    assert "fp32" in encoder.description
-
-
-def test_a_precision_that_is_not_there_is_refused_beside_what_is(tiny_bundle: Bundle) -> None:
-    with pytest.raises(UnsupportedGraphError, match="has no int8 graph, only fp32"):
-        open_encoder(tiny_bundle, precision="int8")
 
 
 def write_graph(

@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient, TestClient
 
 from bundle.arrays import Vectors
+from bundle.cpu import detect_cpu
 from bundle.embedder import Embedder
 from bundle.layout import Bundle
 from server import schemas
@@ -130,6 +131,8 @@ def test_info_describes_the_bundle(client: Client, tiny_bundle: Bundle) -> None:
     info = msgspec.json.decode(client.get("/info").content, type=schemas.Info)
     assert (info.model_id, info.dimension, info.max_input_length) == ("tiny", 8, 32)
     assert info.bundle_version == tiny_bundle.manifest.version
+    assert info.graph == "onnx/model.onnx"
+    assert info.cpu == detect_cpu()
     assert info.prompts == ["query"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bundle.arrays import flatten
 from bundle.layout import TRAINING, Bundle, open_bundle
-from bundle.runtime import open_encoder
+from bundle.runtime import choose_graph, open_encoder
 from bundle.text import TextEncoder
 from train.builtin import docstring_texts
 from train.errors import LadderError
@@ -82,7 +82,7 @@ def _rung(name: str, bundle: Bundle, seconds: Seconds, scores: Scores) -> Rung:
     assert scores.retrieval is not None  # it was asked for
     mine, reference = seconds[name], seconds[REFERENCE]
     batches: dict[str, Load] = {load: shape for load, shape in LOADS.items() if shape is not LATENCY}
-    graph = bundle.manifest.graphs[0]
+    graph = choose_graph(bundle)
     return Rung(
         name=name,
         precision=graph.precision,

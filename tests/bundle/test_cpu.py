@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from export.cpu import detect_target, saturates
+from bundle.cpu import Cpu, Target, detect_cpu, saturates, suits
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,24 @@ def test_the_target_follows_the_processor(
     monkeypatch.setattr("platform.machine", lambda: machine)
     if cpuinfo is not None:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    assert detect_target(tmp_path / "cpuinfo") == target
+    assert detect_cpu(tmp_path / "cpuinfo") == target
 
 
 def test_only_avx2_saturates() -> None:
     assert saturates("avx2")
     assert not saturates("avx512_vnni")
     assert not saturates("arm64")
+
+
+@pytest.mark.parametrize(
+    ("target", "right_on"),
+    [
+        ("any", {"avx2", "avx512_vnni", "arm64"}),
+        ("avx2", {"avx2", "avx512_vnni", "arm64"}),
+        ("avx512_vnni", {"avx512_vnni", "arm64"}),
+        ("arm64", {"avx512_vnni", "arm64"}),
+    ],
+)
+def test_eight_bits_of_weight_are_right_where_sums_are_wide(target: Target, right_on: set[Cpu]) -> None:
+    cpus: tuple[Cpu, ...] = ("avx2", "avx512_vnni", "arm64")
+    assert {cpu for cpu in cpus if suits(target, cpu)} == right_on
