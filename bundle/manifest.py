@@ -55,6 +55,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pooling: Pooling
     normalized: bool
     """Whether the graph's output is already of unit length."""
+    output_range: float | None = None
+    """What the ends of int8 and uint8 outputs stand for (`bundle.output_types`); None: not calibrated."""
     prompts: dict[str, str] = {}
     default_prompt: str | None = None
     graphs: tuple[Graph, ...]

@@ -67,6 +67,28 @@ def ndcg_at_10(queries: Vectors, passages: Vectors) -> float:
     return float(gains.mean())
 
 
+def neighbours_kept(vectors: Vectors, reference: Vectors, *, neighbours: int = 10) -> float:
+    """Share, in [0, 1], of each text's nearest neighbours by `reference` that are among those by `vectors`.
+
+    Both float32[n, ·] of the same n texts, compared by cosine; a text is not its own neighbour. With fewer than
+    `neighbours` + 1 texts all others are neighbours, and nothing can be lost.
+    """
+    vectors, reference = normalize(vectors), normalize(reference)
+    kept = 0
+    count = min(neighbours, len(vectors) - 1)
+    for start in range(0, len(vectors), 1024):  # bounded memory: 1024 × n similarities at a time
+        rows = np.arange(start, min(start + 1024, len(vectors)))
+        nearest = [_nearest(unit[rows] @ unit.T, rows, count) for unit in (vectors, reference)]
+        kept += sum(len(np.intersect1d(left, right)) for left, right in zip(*nearest, strict=True))
+    return kept / (len(vectors) * count)
+
+
+def _nearest(similarities: Vectors, own: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    similarities[np.arange(len(own)), own] = -np.inf
+    nearest: NDArray[np.int64] = np.argsort(-similarities, axis=1, kind="stable")[:, :count]
+    return nearest
+
+
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

@@ -111,6 +111,7 @@ def _fill(
         max_length=student.max_length,
         pooling=student.pooling,
         normalized=student.normalized,
+        output_range=quality.output_range,
         prompts=student.prompts,
         default_prompt=student.default_prompt,
         graphs=tuple(

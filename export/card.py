@@ -106,6 +106,8 @@ Cosines with torch, on texts of up to {student.max_length} tokens, alone and in 
 {_parity_table(quality)}
 
 {_scores(quality)}
+
+{_outputs_table(quality)}
 """
 
 
@@ -126,6 +128,19 @@ def _parity_table(quality: Quality) -> str:
     for precision, parity in quality.parity.items():
         found = parity.cosine
         lines.append(f"| {precision} | {found.mean:.5f} | {found.first_percentile:.5f} | {found.worst:.5f} |")
+    return "\n".join(lines)
+
+
+def _outputs_table(quality: Quality) -> str:
+    lines = [
+        "What smaller forms of a vector keep of each text's ten nearest neighbours "
+        f"(int8 and uint8 reach from -{quality.output_range:.4f} to {quality.output_range:.4f}):",
+        "",
+        "| output | bytes | neighbours kept |",
+        "|---|---|---|",
+    ]
+    for name, output in quality.outputs.items():
+        lines.append(f"| {name} | {output.bytes:,} | {100 * output.neighbours_kept:.1f} % |")
     return "\n".join(lines)
 
 

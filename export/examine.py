@@ -6,11 +6,15 @@ from pathlib import Path
 import onnxruntime
 
 from bundle import sts
+from bundle.arrays import Vectors
 from bundle.embedder import Embedder
 from bundle.manifest import Precision
+from bundle.output_types import calibrate_range
 from bundle.quality import Encode
 from bundle.sts import StsScores
+from export import samples
 from export.gates import parity_gates, quality_gate, token_gate
+from export.outputs import measure_outputs
 from export.report import Quality, library_versions
 from export.settings import ExportSettings
 from export.verify import Verifier
@@ -40,6 +44,8 @@ def examine(
         encode[precision] = Embedder(verifier.text_encoder, encoders[precision]).embed
     dev = _score_dev(encode, data, tell)
     gates += [quality_gate(precision, parity[precision], dev, settings) for precision in settings.precision]
+    vectors = _corpus_vectors(encode[settings.precision[0]], data)
+    output_range = calibrate_range(vectors)
     # The seven tasks take a while: not for a bundle that will not be written.
     wanted = settings.full_sts and all(gate.passed for gate in gates)
     return Quality(
@@ -47,9 +53,19 @@ def examine(
         parity=parity,
         sts_dev=dev,
         sts=_score_tasks(encode, data, tell) if wanted else {},
+        output_range=output_range,
+        outputs=measure_outputs(vectors, output_range=output_range),
         bytes={precision: graphs[precision].stat().st_size for precision in settings.precision},
         versions=library_versions(onnxruntime.__version__),
     )
+
+
+def _corpus_vectors(encode: Encode, data: Path | None) -> Vectors:
+    """Those of the texts that output types are calibrated and compared on: STS-B dev where it is at hand."""
+    if data is None or not _has(data, sts.SELECTION):
+        return encode(samples.sentences())
+    pairs = sts.read_pairs(data, sts.SELECTION)
+    return encode(list(dict.fromkeys(text for pair in pairs for text in (pair.sentence1, pair.sentence2))))
 
 
 def _score_dev(models: dict[str, Encode], data: Path | None, tell: Callable[[str], None]) -> dict[str, float]:

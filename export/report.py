@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bundle.manifest import Precision
+from bundle.output_types import OutputType
 from bundle.sts import StsScores
 from export.gates import Gate
+from export.outputs import Output
 from export.verify import Parity
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "optimum", "optimum-onnx", "onnx")
@@ -24,6 +26,10 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """Spearman × 100 on STS-B dev; empty where there is no STS data."""
     sts: dict[str, StsScores]
     """The seven STS tasks; empty where there is no STS data."""
+    output_range: float
+    """What the ends of int8 and uint8 outputs stand for."""
+    outputs: dict[OutputType, Output]
+    """What is left of the preferred graph's vectors in every form they can be asked for."""
     bytes: dict[str, int]
     """The size of each graph of the bundle, by precision."""
     versions: dict[str, str]

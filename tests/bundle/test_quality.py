@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bundle.arrays import Vectors
-from bundle.quality import agreement, cosine, ndcg_at_10, spearman
+from bundle.quality import agreement, cosine, ndcg_at_10, neighbours_kept, spearman
 
 # Few distinct values, so that ties are the rule.
 scores = st.lists(st.tuples(st.sampled_from([0, 1, 2.5, 3, 5]), st.floats(-1, 1)), min_size=2, max_size=40)
@@ -110,3 +110,24 @@ def test_it_makes_no_difference_which_block_a_query_falls_into() -> None:
     expected = ndcg_at_10(queries, passages)
     assert 0 < expected < 1
     assert ndcg_at_10(queries[order], passages[order]) == pytest.approx(expected)
+
+
+def test_neighbours_kept_is_the_overlap_of_brute_force() -> None:
+    reference, vectors = random_vectors(40), random_vectors(40, seed=1)
+
+    def nearest(rows: Vectors, own: int) -> set[int]:
+        similarities = cosine(np.repeat(rows[own : own + 1], len(rows), axis=0), rows)
+        return set([other for other in np.argsort(-similarities).tolist() if other != own][:3])
+
+    overlap = [len(nearest(vectors, own) & nearest(reference, own)) for own in range(40)]
+    assert neighbours_kept(vectors, reference, neighbours=3) == pytest.approx(sum(overlap) / 120)
+
+
+def test_neighbours_kept_at_its_limits() -> None:
+    vectors = random_vectors(50)
+    assert neighbours_kept(3 * vectors, vectors) == 1
+    assert neighbours_kept(random_vectors(5, seed=1), vectors[:5]) == 1, "all others are neighbours anyway"
+    assert neighbours_kept(random_vectors(50, seed=1), vectors) < 0.5
+    many, noisy = random_vectors(1500), random_vectors(1500) + 0.3 * random_vectors(1500, seed=2)
+    order = np.random.default_rng(0).permutation(1500)
+    assert neighbours_kept(noisy[order], many[order]) == neighbours_kept(noisy, many), "blocks make no difference"

@@ -11,6 +11,7 @@ from bundle.arrays import Vectors
 from bundle.embedder import Embedder
 from bundle.errors import DamagedFileError
 from bundle.layout import Bundle, open_bundle
+from bundle.output_types import OUTPUT_TYPES
 from bundle.quality import cosine
 from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
@@ -70,6 +71,10 @@ def test_quality_json_holds_gates_and_parity(exported: Bundle) -> None:
     assert quality["parity"]["fp32"]["cosine"]["worst"] > 0.9999
     assert quality["parity"]["fp32"]["batch_spread"] < 1e-5
     assert quality["bytes"].keys() == {"int8", "fp32"}
+    assert quality["outputs"].keys() == set(OUTPUT_TYPES)
+    assert quality["outputs"]["int8"]["bytes"] == 32
+    assert quality["output_range"] == exported.manifest.output_range
+    assert 0 < quality["output_range"] < 1
     assert quality["sts_dev"] == {}
 
 

@@ -9,7 +9,7 @@ from export.errors import DamagedStudentError
 from export.report import Quality
 from export.source import Student, open_student
 
-QUALITY = Quality(gates=[], parity={}, sts_dev={}, sts={}, bytes={}, versions={})
+QUALITY = Quality(gates=[], parity={}, sts_dev={}, sts={}, output_range=0.2, outputs={}, bytes={}, versions={})
 
 
 def compose(path: Path) -> tuple[ModelCardData, str]:
