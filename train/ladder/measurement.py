@@ -11,11 +11,11 @@ from bundle.arrays import flatten
 from bundle.layout import TRAINING, Bundle, open_bundle
 from bundle.runtime import choose_graph, open_encoder
 from bundle.text import TextEncoder
+from bundle.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
 from train.builtin import docstring_texts
 from train.errors import LadderError
 from train.evaluate import Scores, evaluate_models
 from train.ladder.rungs import REFERENCE, Ladder, Rung
-from train.ladder.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
 from train.provenance import commit, processor
 from train.report.record import read_record
 

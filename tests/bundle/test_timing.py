@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bundle.arrays import Ids, Offsets, Vectors
-from train.ladder.timing import Contender, Load, ratio, time_in_turns
+from bundle.timing import Contender, Load, ratio, time_in_turns
 
 LOADS = {"one": Load(texts=1, tokens=4, runs=3), "batch": Load(texts=2, tokens=4, runs=2)}
 
