@@ -16,6 +16,7 @@ from export.errors import GateFailedError, OccupiedTargetError
 from export.examine import examine
 from export.files import copy_weights, write_sentence_transformers_files
 from export.graph import export_graph
+from export.hub import push, require_token
 from export.quantize import quantize
 from export.reference import TorchReference
 from export.report import Quality, encode_quality, print_gates
@@ -34,6 +35,8 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
     Raises:
         ExportError: bad input or a failed gate. After it, as after any exception, nothing is left behind.
     """
+    if settings.push_to_hub:
+        require_token()
     _announce(console, 1, f"Opening {settings.student}")
     student = open_student(settings.student, name=settings.name)
     read_card(student)  # its faults are better known now than after minutes of work
@@ -60,7 +63,11 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
             raise GateFailedError(f"{student.name} does not meet: {names}; no bundle was written")
 
         _announce(console, 5, f"Writing {settings.out}")
-        return write_bundle(settings.out, lambda staged: _fill(staged, student, settings, graphs, quality, target))
+        bundle = write_bundle(settings.out, lambda staged: _fill(staged, student, settings, graphs, quality, target))
+    if settings.push_to_hub:
+        address = push(bundle.path, settings.push_to_hub, private=settings.private)
+        _tell(console, f"published: {address}")
+    return bundle
 
 
 def _announce(console: Console, step: int, what: str) -> None:

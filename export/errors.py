@@ -41,3 +41,13 @@ class GateFailedError(ExportError):
     """The export works but lost more than the gates allow."""
 
     exit_code = 3
+
+
+class NoTokenError(ExportError):
+    """The bundle is to be published, and there is nothing to log in with."""
+
+
+class HubError(ExportError):
+    """The bundle is written, but the hub would not take it."""
+
+    exit_code = 4

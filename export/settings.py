@@ -49,6 +49,11 @@ class ExportSettings(BaseSettings):
     overwrite: bool = Field(False, description="replace whatever folder --out is")
     name: str | None = Field(None, description="the model's name; unset: the student folder's")
 
+    push_to_hub: str | None = Field(
+        None, pattern=r"^[\w.-]+/[\w.-]+$", description="also publish the bundle on the model hub, e.g. me/my-student"
+    )
+    private: bool = Field(False, description="with --push-to-hub: where the model is new there, hide it from others")
+
     fp32_worst: float = Field(0.9999, le=1, description="gate: least cosine between fp32 and torch")
     int8_mean: float = Field(0.997, le=1, description="gate: mean cosine between int8 and torch")
     int8_first_percentile: float = Field(0.99, le=1, description="gate: 1st percentile of those cosines")
