@@ -33,6 +33,8 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     precision: Precision
     target: Target
     """The instruction set the graph was made for."""
+    batch_spread: float | None = None
+    """1 - least cosine between a text's vector alone and in a batch, measured at export; None: not measured."""
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

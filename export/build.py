@@ -50,13 +50,14 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
         to_onnx = export_table if student.static else export_graph
         to_onnx(student, graphs["fp32"])
 
+        fusion = None
         if "int8" in settings.precision:
             _announce(console, 3, f"Quantising for {target}")
             graphs["int8"] = Path(workspace) / "int8.onnx"
-            quantize(graphs["fp32"], graphs["int8"], verifier.ids, cpu=target, smoothing=settings.smoothing)
+            fusion = quantize(graphs["fp32"], graphs["int8"], verifier.ids, cpu=target, smoothing=settings.smoothing)
 
         _announce(console, 4, "Comparing with torch")
-        quality = examine(graphs, verifier, settings, data, tell=lambda what: _tell(console, f"    {what}"))
+        quality = examine(graphs, fusion, verifier, settings, data, tell=lambda what: _tell(console, f"    {what}"))
         print_gates(quality, console)
         if quality.failed:
             names = ", ".join(gate.name for gate in quality.failed)
@@ -122,7 +123,12 @@ def _fill(
         prompts=student.prompts,
         default_prompt=student.default_prompt,
         graphs=tuple(
-            Graph(path=GRAPHS[precision], precision=precision, target=target if precision == "int8" else "any")
+            Graph(
+                path=GRAPHS[precision],
+                precision=precision,
+                target=target if precision == "int8" else "any",
+                batch_spread=quality.parity[precision].batch_spread,
+            )
             for precision in included
         ),
         files=(),

@@ -13,7 +13,8 @@ from bundle.output_types import calibrate_range
 from bundle.quality import Encode
 from bundle.sts import StsScores
 from export import samples
-from export.gates import parity_gates, quality_gate, token_gate
+from export.fusion import Fusion
+from export.gates import fusion_gate, parity_gates, quality_gate, token_gate
 from export.outputs import measure_outputs
 from export.report import Quality, library_versions
 from export.settings import ExportSettings
@@ -24,6 +25,7 @@ TORCH = "torch"
 
 def examine(
     graphs: dict[Precision, Path],
+    fusion: Fusion | None,
     verifier: Verifier,
     settings: ExportSettings,
     data: Path | None,
@@ -32,11 +34,14 @@ def examine(
 ) -> Quality:
     """Measure every graph against torch and judge those that will be in the bundle; `tell` shows the progress.
 
-    The fp32 graph is judged even where only its int8 form is bundled: a fault there is a fault of both.
+    `fusion` is what became of the int8 graph's attention. The fp32 graph is judged even where only its int8 form is
+    bundled: a fault there is a fault of both.
     """
     encoders = {precision: verifier.open(graph, precision) for precision, graph in graphs.items()}
     parity = {precision: verifier.parity(encoder) for precision, encoder in encoders.items()}
     gates = [token_gate(verifier.same_tokens)]
+    if fusion is not None:
+        gates.append(fusion_gate(fusion, verifier.family))
     for precision, found in parity.items():
         gates += parity_gates(precision, found, settings)
     encode: dict[str, Encode] = {TORCH: verifier.reference.embed}

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from bundle.manifest import Precision
+from export.fusion import FUSED, Fusion
 from export.settings import ExportSettings
 from export.verify import Parity
 
@@ -34,6 +35,11 @@ def token_gate(same_tokens: float) -> Gate:
     return at_least("texts with torch's very token ids", same_tokens, 1.0)
 
 
+def fusion_gate(fusion: Fusion, family: str | None) -> Gate:
+    """Another version of the optimizer must not lose the speed unnoticed."""
+    return at_least("layers with fused attention", fusion.fused, fusion.layers if family in FUSED else 0)
+
+
 def parity_gates(precision: Precision, parity: Parity, settings: ExportSettings) -> list[Gate]:
     """The requirements on the cosines with torch's vectors."""
     measured = parity.cosine
@@ -43,6 +49,7 @@ def parity_gates(precision: Precision, parity: Parity, settings: ExportSettings)
         at_least("int8 mean cosine", measured.mean, settings.int8_mean),
         at_least("int8 1st percentile", measured.first_percentile, settings.int8_first_percentile),
         at_least("int8 worst cosine", measured.worst, settings.int8_worst),
+        at_most("int8 1 - cosine by batch-mates", parity.batch_spread, settings.int8_batch_spread),
     ]
 
 

@@ -58,6 +58,9 @@ class ExportSettings(BaseSettings):
     int8_mean: float = Field(0.997, le=1, description="gate: mean cosine between int8 and torch")
     int8_first_percentile: float = Field(0.99, le=1, description="gate: 1st percentile of those cosines")
     int8_worst: float = Field(0.97, le=1, description="gate: least of those cosines")
+    int8_batch_spread: float = Field(
+        0.001, ge=0, description="gate: most that batch-mates and padding may change, as 1 - cosine"
+    )
     ranking_agreement: float = Field(
         0.98, le=1, description="gate without STS data: rank correlation of similarities with torch's"
     )

@@ -35,8 +35,8 @@ class Student:
     path: Path
     encoder: Path
     """The folder of the first module's own files: `path` itself or, in old models, a folder inside."""
-    static: bool
-    """Whether the encoder is a table with a vector per token rather than a transformer."""
+    family: str | None
+    """The transformer's `model_type`; None where the encoder is no transformer but a table with a vector per token."""
     name: str
     dimension: int
     max_length: int
@@ -44,6 +44,11 @@ class Student:
     normalized: bool
     prompts: dict[str, str]
     default_prompt: str | None
+
+    @property
+    def static(self) -> bool:
+        """Whether the encoder is a table with a vector per token."""
+        return self.family is None
 
     @property
     def tokenizer_file(self) -> Path:
@@ -170,11 +175,11 @@ def _describe(path: Path, name: str) -> Student:
     prompts = decode(prompts_file, _PromptConfig) if prompts_file.is_file() else _PromptConfig()
     if prompts.default_prompt_name is not None and prompts.default_prompt_name not in prompts.prompts:
         raise DamagedStudentError(f"{prompts_file}: default prompt {prompts.default_prompt_name!r} is not a prompt")
-    dimension, max_length = _table_size(encoder) if static else _transformer_size(encoder)
+    family, dimension, max_length = (None, *_table_size(encoder)) if static else _transformer_size(encoder)
     return Student(
         path=path,
         encoder=encoder,
-        static=static,
+        family=family,
         name=name,
         dimension=dimension,
         max_length=max_length,
@@ -214,8 +219,8 @@ def _table_size(encoder: Path) -> tuple[int, int]:
     return table_dimension(encoder), tokenizer.truncation.max_length
 
 
-def _transformer_size(encoder: Path) -> tuple[int, int]:
-    """Dimension and longest text of a transformer."""
+def _transformer_size(encoder: Path) -> tuple[str, int, int]:
+    """Family, dimension and longest text of a transformer."""
     decode(encoder / TOKENIZER, dict[str, msgspec.Raw])
     config = decode(encoder / "config.json", _TransformerConfig)
     if config.model_type not in RESERVED_POSITIONS:
@@ -224,7 +229,7 @@ def _transformer_size(encoder: Path) -> tuple[int, int]:
     dimension = config.hidden_size or config.dim
     if dimension is None:
         raise DamagedStudentError(f"{encoder / 'config.json'}: neither `hidden_size` nor `dim`")
-    return dimension, _max_length(encoder, config)
+    return config.model_type, dimension, _max_length(encoder, config)
 
 
 def _pooling(file: Path) -> Pooling:

@@ -36,6 +36,7 @@ class Verifier:
 
     def __init__(self, student: Student, reference: TorchReference, *, threads: int) -> None:
         self._student = student
+        self.family = student.family
         self._threads = threads
         self.reference = reference
         self.text_encoder = TextEncoder(

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from bundle.quality import Agreement
-from export.gates import at_least, at_most, parity_gates, quality_gate
+from export.fusion import Fusion
+from export.gates import at_least, at_most, fusion_gate, parity_gates, quality_gate
 from export.settings import ExportSettings
 from export.verify import Parity
 
@@ -11,9 +12,14 @@ SETTINGS = ExportSettings(student="student", out=Path("out"))
 
 
 def parity(
-    *, mean: float = 0.999, first_percentile: float = 0.995, worst: float = 0.98, ranking: float = 0.99
+    *,
+    mean: float = 0.999,
+    first_percentile: float = 0.995,
+    worst: float = 0.98,
+    ranking: float = 0.99,
+    batch_spread: float = 0,
 ) -> Parity:
-    return Parity(Agreement(10, mean, first_percentile, worst), ranking=ranking, batch_spread=0)
+    return Parity(Agreement(10, mean, first_percentile, worst), ranking=ranking, batch_spread=batch_spread)
 
 
 def test_a_bound_is_met_by_equality_and_never_by_nan() -> None:
@@ -32,6 +38,7 @@ def test_a_bound_is_met_by_equality_and_never_by_nan() -> None:
         (parity(mean=0.996), ["int8 mean cosine"]),
         (parity(first_percentile=0.98), ["int8 1st percentile"]),
         (parity(worst=0.9), ["int8 worst cosine"]),
+        (parity(batch_spread=0.002), ["int8 1 - cosine by batch-mates"]),
     ],
 )
 def test_int8_must_be_close_on_average_and_at_worst(measured: Parity, failing: list[str]) -> None:
@@ -50,3 +57,10 @@ def test_sts_decides_where_it_was_scored() -> None:
     assert quality_gate("int8", parity(), {**scores, "int8": 81.0}, SETTINGS).passed, "a gain is no loss"
     assert quality_gate("int8", parity(), {}, SETTINGS).passed
     assert not quality_gate("int8", parity(ranking=0.5), {}, SETTINGS).passed
+
+
+@pytest.mark.parametrize(
+    ("family", "fused", "passed"), [("bert", 3, True), ("bert", 2, False), ("mpnet", 0, True), (None, 0, True)]
+)
+def test_attention_must_be_fused_where_it_can_be(family: str | None, fused: int, passed: bool) -> None:
+    assert fusion_gate(Fusion(layers=3, fused=fused), family).passed is passed

@@ -90,6 +90,9 @@ def test_the_stage_is_told_like_the_others(recipe: Callable[..., Recipe], measur
     report = (out / "report.html").read_text()
     assert "<h2>Stage 1: teacher</h2>" in report
     assert "<td>teacher.finetune</td>" in report
+    assert record["sts"].keys() == {"student", "finetuned teacher", "teacher"}
+    assert record["sts"]["student"]["tasks"] == pytest.approx(record["sts"]["finetuned teacher"]["tasks"], abs=0.01)
+    assert record["sts"]["teacher"] != record["sts"]["finetuned teacher"], "as it came it is scored too"
     [path] = [source["path"] for source in record["recipe"]["teacher"]["finetune"]["pairs"]]
     assert len(record["data"][path]["sha256"]) == 64
 

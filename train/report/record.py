@@ -45,7 +45,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     history: list[Evaluation]
     sts: dict[str, StsScores] = {}
-    """Of `student` and `teacher`, where there was data."""
+    """Of `student`, `teacher` as it came and, where it was, `finetuned teacher`; empty where there was no data."""
     selections: dict[str, str] = {}
     """By stage, what the score of one measures that `selection` does not choose."""
 

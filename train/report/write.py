@@ -25,6 +25,7 @@ from train.config import Recipe, Teacher
 from train.corpus import side_by_side
 from train.data import HUB, resolve
 from train.evaluate import print_sts
+from train.locate import locate_model
 from train.provenance import versions
 from train.report.card import compose_card
 from train.report.html import HTML_REPORT, write_html_report
@@ -47,13 +48,16 @@ def write_report(
 ) -> None:
     """Score student and teachers on the seven STS tasks (where there is data), print the table, write the files.
 
-    `teachers` are the folders of `recipe.teachers`.
+    `teachers` are the folders of `recipe.teachers`, the first as it was finetuned where the recipe has that; it is then
+    scored as it came, too.
     """
     scores: dict[str, StsScores] = {}
     if (sts := with_sts(data)) is not None:
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
-        encoders = [_encode_by(*teacher) for teacher in zip(teachers, recipe.teachers, strict=True)]
-        scores["teacher"] = evaluate(lambda texts: side_by_side([encode(texts) for encode in encoders]), sts)
+        if recipe.teacher.finetune is not None:
+            scores["finetuned teacher"] = evaluate(_encode_side_by_side(recipe, teachers), sts)
+        as_they_came = [locate_model(recipe.teacher.model), *teachers[1:]]
+        scores["teacher"] = evaluate(_encode_side_by_side(recipe, as_they_came), sts)
         print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,
@@ -75,6 +79,11 @@ def write_report(
     write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))
     write_atomically(folder / MODEL_CARD, compose_card(recipe, record, scores))
     write_html_report(folder, folder / HTML_REPORT)
+
+
+def _encode_side_by_side(recipe: Recipe, teachers: Sequence[Path]) -> Encode:
+    encoders = [_encode_by(*teacher) for teacher in zip(teachers, recipe.teachers, strict=True)]
+    return lambda texts: side_by_side([encode(texts) for encode in encoders])
 
 
 def _encode_by(folder: Path, config: Teacher) -> Encode:
