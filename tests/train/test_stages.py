@@ -56,6 +56,13 @@ def test_a_data_folder_without_sts_files_is_fine(make_recipe: Callable[..., Reci
     assert record["sts"] == {}
 
 
+def test_a_card_tells_when_finetuning_was_for_nothing(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    for name, changes in {"nothing": {"learning_rate": 1e-30}, "last": {"keep": "last"}}.items():
+        train(make_recipe(finetune=changes), tmp_path / name, data=None, resume=False)
+        told = "the distilled weights were kept" in (tmp_path / name / "README.md").read_text()
+        assert told == (name == "nothing")
+
+
 def test_texts_of_pairs_are_distilled_too(
     make_recipe: Callable[..., Recipe], pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ tags: [sentence-transformers, feature-extraction, distillation]
 
 # {recipe.name}
 
-A sentence-embedding model of {record["parameters"]:,} parameters, {_making(recipe)}.{sharing}
+A sentence-embedding model of {record["parameters"]:,} parameters, {_making(recipe, record)}.{sharing}
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -54,7 +54,7 @@ def _base_models(recipe: Recipe) -> str:
     return f"[{names}]" if recipe.more_teachers else names
 
 
-def _making(recipe: Recipe) -> str:
+def _making(recipe: Recipe, record: dict[str, Any]) -> str:
     finetuned = "finetuned contrastively on labelled pairs"
     if recipe.distil is None:
         return f"{finetuned} from a student that existed already"
@@ -64,11 +64,20 @@ def _making(recipe: Recipe) -> str:
     prepared = " (itself finetuned on labelled pairs first)" if recipe.teacher.finetune else ""
     teachers = " and ".join([first + prepared, *others]) + (", side by side," if others else "")
     pretrained = "pretrained on what its teacher makes of labelled triplets (after Pea-KD), " if recipe.pretrain else ""
+    kept = (
+        " (no checkpoint of that scored better: the distilled weights were kept)" if _kept_start(recipe, record) else ""
+    )
     return (
         f"{pretrained}distilled from {teachers} by the method of DisCo /\n"
         f"DistilCSE (arXiv 2112.05638; objectives {objectives}) "
-        f"on unlabelled text{f', then {finetuned}' if recipe.finetune else ''}"
+        f"on unlabelled text{f', then {finetuned}{kept}' if recipe.finetune else ''}"
     )
+
+
+def _kept_start(recipe: Recipe, record: dict[str, Any]) -> bool:
+    """Whether finetuning ended with the weights it began with."""
+    scores = [entry["score"] for entry in record["history"] if entry["stage"] == "finetune"]
+    return recipe.finetune is not None and recipe.finetune.keep == "best" and max(scores) == scores[0]
 
 
 def _sources(recipe: Recipe) -> str:
