@@ -1,6 +1,6 @@
-"""Fusing attention: eleven operators of a layer become one. Knows which fusions pay; measures none itself.
+"""Fusing attention: what a layer does between its input and the output product becomes one operator. Measures nothing.
 
-Only attention is fused. `docs/export.md` has the measurements of the others.
+Only attention is fused; `docs/LOG.md` has what was measured of the other fusions.
 """
 
 from collections import Counter
