@@ -1,6 +1,6 @@
 """What values a graph's inner tensors take on real texts: runs graphs with more outputs. Changes and judges nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -22,13 +22,30 @@ def largest_magnitudes(model: onnx.ModelProto, names: Sequence[str], texts: Sequ
     return largest
 
 
-def value_ranges(model: onnx.ModelProto, names: Sequence[str], texts: Sequence[Ids]) -> dict[str, tuple[float, float]]:
-    """The least and the largest value of each tensor over all tokens of `texts`; 0 always lies between."""
-    ranges: dict[str, tuple[float, float]] = {}
-    for name, values in _observe(model, names, texts):
-        low, high = ranges.get(name, (0.0, 0.0))
-        ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+def value_ranges(
+    model: onnx.ModelProto, channels: Mapping[str, NDArray[np.bool_]], texts: Sequence[Ids]
+) -> dict[str, tuple[float, float]]:
+    """The least and the largest value of each tensor over all tokens of `texts`; 0 always lies between.
+
+    `channels` says, for each tensor by its name, which of its channels count: bool[channels].
+    """
+    ranges = dict.fromkeys(channels, (0.0, 0.0))
+    for name, values in _observe(model, list(channels), texts):
+        low, high = ranges[name]
+        counted = values[..., channels[name]]
+        ranges[name] = float(counted.min(initial=low)), float(counted.max(initial=high))
     return ranges
+
+
+def second_moments(
+    model: onnx.ModelProto, names: Sequence[str], texts: Sequence[Ids]
+) -> dict[str, NDArray[np.float64]]:
+    """The sum of x xᵀ over all tokens x of `texts`, float64[channels, channels], for each tensor."""
+    moments: dict[str, NDArray[np.float64]] = {}
+    for name, values in _observe(model, names, texts):
+        tokens = values.reshape(-1, values.shape[-1])
+        moments[name] = moments.get(name, 0) + (tokens.T @ tokens).astype(np.float64)
+    return moments
 
 
 def _observe(model: onnx.ModelProto, names: Sequence[str], texts: Sequence[Ids]) -> Iterator[tuple[str, _Floats]]:

@@ -1,10 +1,11 @@
 """Takes outlier channels out of the way of 8 bits, leaving what the fp32 graph computes as it was.
 
 A few channels of a transformer's activations are ten times larger than the rest, and one scale for the whole tensor
-then leaves the rest few of the 256 levels. Two remedies: every large channel of X is divided by a factor and the
-weights that read it are multiplied by it (after SmoothQuant, 2211.10438); and the very largest inputs of products
-that narrow, whose weights such a factor would spoil, go through a small fp32 product of their own (after LLM.int8(),
-2208.07339). On all-MiniLM-L6-v2 this takes int8's distance from fp32 from 0.008 to 0.0016.
+then leaves the rest few of the 256 levels. Two remedies. Before products that widen, every large channel is divided by
+a factor and the weights that read it are multiplied by it (after SmoothQuant, 2211.10438). The very largest inputs of
+products that narrow, whose weights such a factor would spoil and whose inputs are too many to be divided in no time,
+go through a small fp32 product of their own (after LLM.int8(), 2208.07339). Square products need neither.
+On all-MiniLM-L6-v2 this takes int8's distance from fp32 from 0.008 to 0.0016.
 """
 
 from collections.abc import Sequence
@@ -40,12 +41,11 @@ def tame_outliers(source: Path, target: Path, texts: Sequence[Ids], *, strength:
     kept: list[str] = []
     for activation, readers in products.items():
         matrices = [numpy_helper.to_array(weights[reader.input[1]]) for reader in readers]
-        narrows = all(len(matrix) > matrix.shape[1] for matrix in matrices)
-        exempt = _outliers(largest[activation]) if narrows else np.empty(0, dtype=np.int64)
-        factors = _factors(largest[activation], strength)
-        _smooth(model.graph, activation, readers, matrices, factors, exempt)
-        if len(exempt):
-            kept += _keep_in_fp32(model.graph, activation, readers, matrices, exempt)
+        inputs, outputs = len(matrices[0]), sum(matrix.shape[1] for matrix in matrices)
+        if outputs > inputs:
+            _smooth(model.graph, activation, readers, matrices, _factors(largest[activation], strength))
+        elif outputs < inputs and len(channels := _outliers(largest[activation])):
+            kept += _keep_in_fp32(model.graph, activation, readers, matrices, channels)
     drop_unused_tensors(model.graph)
     onnx.save(model, target)
     return kept
@@ -63,26 +63,16 @@ def _factors(largest: _Floats, strength: float) -> _Floats:
 
 
 def _smooth(
-    graph: onnx.GraphProto,
-    activation: str,
-    readers: list[onnx.NodeProto],
-    matrices: list[_Floats],
-    factors: _Floats,
-    exempt: _Channels,
+    graph: onnx.GraphProto, activation: str, readers: list[onnx.NodeProto], matrices: list[_Floats], factors: _Floats
 ) -> None:
-    """Divide `activation` by `factors` before its readers; `exempt` channels become zero there."""
-    inverse = 1 / factors
-    inverse[exempt] = 0
+    """Divide `activation` by `factors` before its readers, whose weights are multiplied by them."""
     smoothed = f"{activation}_smoothed"
-    graph.initializer.append(numpy_helper.from_array(inverse, f"{activation}_smoothing"))
+    graph.initializer.append(numpy_helper.from_array(1 / factors, f"{activation}_smoothing"))
     division = helper.make_node("Mul", [activation, f"{activation}_smoothing"], [smoothed], name=smoothed)
     graph.node.insert(_position(graph, readers[0]), division)
     for reader, matrix in zip(readers, matrices, strict=True):
-        raised = matrix * factors[:, None]
-        raised[exempt] = 0
-        name = f"{reader.name}_weights"
-        graph.initializer.append(numpy_helper.from_array(raised, name))
-        reader.input[0], reader.input[1] = smoothed, name
+        reader.input[0] = smoothed
+        _give_weights(graph, reader, matrix * factors[:, None])
 
 
 def _keep_in_fp32(
@@ -90,18 +80,21 @@ def _keep_in_fp32(
     activation: str,
     readers: list[onnx.NodeProto],
     matrices: list[_Floats],
-    exempt: _Channels,
+    channels: _Channels,
 ) -> list[str]:
-    """Add the products of the `exempt` channels to those of the readers; returns the new products' names."""
-    channels, picked = f"{activation}_outlier_channels", f"{activation}_outliers"
-    graph.initializer.append(numpy_helper.from_array(exempt, channels))
-    pick = helper.make_node("Gather", [activation, channels], [picked], name=picked, axis=-1)
+    """Take `channels` out of the readers' products and add what they make there in fp32; returns the new products."""
+    listed, picked = f"{activation}_outlier_channels", f"{activation}_outliers"
+    graph.initializer.append(numpy_helper.from_array(channels, listed))
+    pick = helper.make_node("Gather", [activation, listed], [picked], name=picked, axis=-1)
     graph.node.insert(_position(graph, readers[0]), pick)
     names = []
     for reader, matrix in zip(readers, matrices, strict=True):
+        rest = matrix.copy()
+        rest[channels] = 0
+        _give_weights(graph, reader, rest)
         name, output = f"{reader.name}_outliers", reader.output[0]
         reader.output[0] = f"{output}_rest"
-        graph.initializer.append(numpy_helper.from_array(matrix[exempt], f"{name}_weights"))
+        graph.initializer.append(numpy_helper.from_array(matrix[channels], f"{name}_weights"))
         product = helper.make_node("MatMul", [picked, f"{name}_weights"], [f"{output}_outliers"], name=name)
         total = helper.make_node("Add", [reader.output[0], product.output[0]], [output], name=f"{name}_sum")
         position = _position(graph, reader)
@@ -109,6 +102,11 @@ def _keep_in_fp32(
         graph.node.insert(position + 2, total)
         names.append(name)
     return names
+
+
+def _give_weights(graph: onnx.GraphProto, reader: onnx.NodeProto, matrix: _Floats) -> None:
+    reader.input[1] = f"{reader.name}_weights"
+    graph.initializer.append(numpy_helper.from_array(matrix, reader.input[1]))
 
 
 def _position(graph: onnx.GraphProto, node: onnx.NodeProto) -> int:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bundle.arrays import Ids
-from export.activations import value_ranges
+from export.activations import second_moments, value_ranges
 from export.onnx_graph import drop_unused_tensors, weight_products
+from export.rounding import round_for_inputs
 
 _DOMAIN = "com.microsoft"
 _LEVELS = 255
@@ -38,8 +39,10 @@ def quantize_products(
         for activation, readers in weight_products(model.graph).items()
         if (chosen := [reader for reader in readers if reader.name not in kept])
     }
-    graph = _Graph(model.graph, largest_weight=63 if seven_bits else 127)
-    for activation, span in value_ranges(model, list(products), texts).items():
+    moments = second_moments(model, list(products), texts)
+    graph = _Graph(model.graph, moments, largest_weight=63 if seven_bits else 127)
+    channels = {activation: graph.channels_read(readers) for activation, readers in products.items()}
+    for activation, span in value_ranges(model, channels, texts).items():
         graph.quantize_activation(activation, span)
     graph.replace({reader.name for readers in products.values() for reader in readers})
     if _DOMAIN not in {opset.domain for opset in model.opset_import}:
@@ -50,8 +53,10 @@ def quantize_products(
 class _Graph:
     """A graph while its products are being replaced."""
 
-    def __init__(self, graph: onnx.GraphProto, *, largest_weight: int) -> None:
+    def __init__(self, graph: onnx.GraphProto, moments: dict[str, NDArray[np.float64]], *, largest_weight: int) -> None:
+        """`moments` are those of every input of a product (`export.activations.second_moments`)."""
         self._graph = graph
+        self._moments = moments
         self._largest_weight = largest_weight
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._quantizers: dict[str, onnx.NodeProto] = {}
@@ -60,6 +65,12 @@ class _Graph:
         for node in graph.node:
             for name in node.input:
                 self._readers[name].append(node)
+
+    def channels_read(self, readers: Sequence[onnx.NodeProto]) -> NDArray[np.bool_]:
+        """Which channels of their input matter to `readers`, bool[channels]: where not all weights are zero."""
+        matrices = [numpy_helper.to_array(self._constants[reader.input[1]]) for reader in readers]
+        read: NDArray[np.bool_] = np.any(np.concatenate(matrices, axis=1) != 0, axis=1)
+        return read
 
     def quantize_activation(self, name: str, span: tuple[float, float]) -> None:
         """Prepare `name`_int8: uint8, 0 being one of its values exactly."""
@@ -96,8 +107,8 @@ class _Graph:
     def _attention(self, node: onnx.NodeProto) -> onnx.NodeProto:
         activation, weights, bias, mask = node.input[:4]
         inputs = [
-            f"{activation}_int8", self._weights(weights), bias, f"{activation}_scale", f"{weights}_scales", mask,
-            f"{activation}_zero",
+            f"{activation}_int8", self._weights(weights, activation), bias,
+            f"{activation}_scale", f"{weights}_scales", mask, f"{activation}_zero",
         ]  # fmt: skip
         attributes = {
             attribute.name: helper.get_attribute_value(attribute)
@@ -111,7 +122,7 @@ class _Graph:
     def _product(self, node: onnx.NodeProto, addition: onnx.NodeProto | None) -> onnx.NodeProto:
         activation, weights = node.input
         inputs = [
-            f"{activation}_int8", self._weights(weights), f"{activation}_scale", f"{weights}_scales",
+            f"{activation}_int8", self._weights(weights, activation), f"{activation}_scale", f"{weights}_scales",
             f"{activation}_zero",
         ]  # fmt: skip
         if addition is not None:
@@ -129,14 +140,17 @@ class _Graph:
         is_row = len(others) == 1 and others[0] in self._constants and len(self._constants[others[0]].dims) == 1
         return readers[0] if is_row else None
 
-    def _weights(self, name: str) -> str:
+    def _weights(self, name: str, activation: str) -> str:
         """The int8 form of the matrix `name`, made where it does not exist, with `name`_scales beside it."""
         quantized = f"{name}_int8"
         if quantized not in self._constants:
             matrix: NDArray[np.float32] = numpy_helper.to_array(self._constants[name])
             scales = np.abs(matrix).max(axis=0) / np.float32(self._largest_weight)
             scales[scales == 0] = 1
-            self._add(quantized, np.rint(matrix / scales).astype(np.int8))
+            # Channels that are not read may hold anything: no error of others must be left to them.
+            read = np.any(matrix != 0, axis=1)
+            moments = self._moments[activation] * np.outer(read, read)
+            self._add(quantized, round_for_inputs(matrix, scales, moments, largest=self._largest_weight))
             self._add(f"{name}_scales", scales.astype(np.float32))
         return quantized
 

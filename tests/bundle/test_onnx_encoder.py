@@ -1,3 +1,4 @@
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper, save
 from bundle.arrays import Ids, Vectors, flatten, normalize
 from bundle.errors import UnsupportedGraphError
 from bundle.layout import Bundle
-from bundle.onnx_encoder import OnnxEncoder, pad
+from bundle.onnx_encoder import KEPT_TOKENS, OnnxEncoder, pad
 from tests.conftest import SPECIAL, TINY_DIMENSION, WORDS, build_token_table
 
 TABLE = build_token_table()
@@ -69,6 +70,21 @@ def test_token_types_are_zero_where_a_graph_asks_for_them(tmp_path: Path) -> Non
     encoder = OnnxEncoder(path, dimension=2, label="fp32")
     # This graph adds up each row's token types and masks.
     assert encoder.encode(*flatten([np.array([7], np.int32), np.array([7, 8], np.int32)])).tolist() == [[0, 1], [0, 2]]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the kernel and glibc about memory")
+def test_what_a_large_batch_took_is_given_back(encoder: OnnxEncoder) -> None:
+    def resident() -> int:
+        ctypes.CDLL(None).malloc_trim(0)  # what is merely freed stays with glibc for a while
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    small = flatten([np.ones(64, dtype=np.int32)] * (KEPT_TOKENS // 64))
+    large = flatten([np.ones(512, dtype=np.int32)] * 1_024)  # its tokens' vectors take 16 MiB, several times over
+    kept = [encoder.encode(*small)]
+    before = resident()
+    for _ in range(3):
+        kept.append(encoder.encode(*large))
+        assert resident() - before < 8 * 2**20
 
 
 @pytest.mark.parametrize(

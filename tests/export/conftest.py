@@ -52,7 +52,7 @@ TEXTS: list[Ids] = [np.arange(n, 2 * n, dtype=np.int32) for n in range(1, 25)]
 
 @pytest.fixture
 def product_graph(tmp_path: Path) -> Path:
-    """Token table → a square product → a narrowing product; channels 7 and 9 of both inputs are outliers."""
+    """Token table → a product twice as wide → a narrow one; channels 7 and 9 of both inputs are outliers."""
     random = np.random.default_rng(0)
 
     def weights(name: str, *shape: int, scale: float = 1) -> TensorProto:
@@ -62,10 +62,10 @@ def product_graph(tmp_path: Path) -> Path:
     table[:, HUGE] *= 100
     table[:, LARGE] *= 3
     table[0] = 0
-    square = numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), "square")
+    twice = np.concatenate([np.eye(WIDTH), np.eye(WIDTH) / 64], axis=1).astype(np.float32)
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"], name="lookup"),
-        helper.make_node("MatMul", ["tokens", "square"], ["product"], name="first"),
+        helper.make_node("MatMul", ["tokens", "wide"], ["product"], name="first"),
         helper.make_node("Add", ["bias", "product"], ["hidden"], name="bias_of_first"),
         helper.make_node("MatMul", ["hidden", "narrow"], ["vectors"], name="second"),
         helper.make_node("Cast", ["attention_mask"], ["mask"], name="cast", to=TensorProto.FLOAT),
@@ -75,9 +75,9 @@ def product_graph(tmp_path: Path) -> Path:
     ]
     constants = [
         numpy_helper.from_array(table, "table"),
-        square,
-        weights("bias", WIDTH, scale=0.1),
-        weights("narrow", WIDTH, NARROW),
+        numpy_helper.from_array(twice, "wide"),
+        weights("bias", 2 * WIDTH, scale=0.1),
+        weights("narrow", 2 * WIDTH, NARROW),
         numpy_helper.from_array(np.array([-1]), "last"),
         numpy_helper.from_array(np.array([1]), "middle"),
     ]

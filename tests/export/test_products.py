@@ -5,12 +5,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from bundle.arrays import flatten
 from bundle.onnx_encoder import pad
 from export.products import quantize_products
-from tests.export.conftest import TEXTS, constants_of, relative_error
+from tests.export.conftest import HUGE, TEXTS, constants_of, relative_error
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_products_take_their_bias_in_and_stay_close(product_graph: Path, quantiz
     assert operators(quantized).count("MatMulIntegerToFloat") == 2
     assert operators(quantized).count("QuantizeLinear") == 2
     assert not {"MatMul", "Add"} & set(operators(quantized))
-    assert all(constants_of(quantized)[f"{name}_int8"].dtype == np.int8 for name in ("square", "narrow"))
+    assert all(constants_of(quantized)[f"{name}_int8"].dtype == np.int8 for name in ("wide", "narrow"))
 
 
 def test_a_text_does_not_depend_on_its_batch(quantized: Path) -> None:
@@ -63,6 +63,20 @@ def test_a_bias_is_left_where_the_plain_product_is_read_too(product_graph: Path,
     quantize_products(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", TEXTS, kept=(), seven_bits=False)
     assert operators(tmp_path / "int8.onnx").count("Add") == 1
     assert relative_error(tmp_path / "int8.onnx", tmp_path / "fp32.onnx") < 0.1
+
+
+def test_a_channel_that_no_product_reads_costs_no_precision(product_graph: Path, tmp_path: Path) -> None:
+    model = onnx.load(product_graph)
+    (narrow,) = (tensor for tensor in model.graph.initializer if tensor.name == "narrow")
+    matrix = numpy_helper.to_array(narrow).copy()
+    matrix[HUGE] = 0
+    narrow.CopyFrom(numpy_helper.from_array(matrix, "narrow"))
+    onnx.save(model, tmp_path / "unread.onnx")
+    scales = []
+    for fp32 in (product_graph, tmp_path / "unread.onnx"):
+        quantize_products(fp32, tmp_path / "int8.onnx", TEXTS, kept=(), seven_bits=False)
+        scales.append(float(constants_of(tmp_path / "int8.onnx")["hidden_scale"]))
+    assert scales[1] < scales[0] / 10
 
 
 def test_what_goes_further_than_the_samples_is_clipped(product_graph: Path, tmp_path: Path) -> None:
