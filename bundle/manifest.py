@@ -16,6 +16,7 @@ SHORTEST_MAX_LENGTH = 3  # one token of text between two special ones
 
 Pooling = Literal["mean", "cls"]
 Precision = Literal["fp32", "int8"]
+Runtime = Literal["onnxruntime", "openvino"]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,6 +36,15 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The instruction set the graph was made for."""
     batch_spread: float | None = None
     """1 - least cosine between a text's vector alone and in a batch, measured at export; None: not measured."""
+
+
+class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `python -m export --tune` measured to be fastest; `tuning.json` has the measurements."""
+
+    features: tuple[str, ...]
+    """The kind of CPU it was measured on (`bundle.cpu.features`)."""
+    runtime: Runtime
+    precision: Precision
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     default_prompt: str | None = None
     graphs: tuple[Graph, ...]
     """In order of preference: the first that is right on the machine is served."""
+    tuned: Tuned | msgspec.UnsetType = msgspec.UNSET
+    """Left out where nothing was measured."""
     files: tuple[File, ...]
     """Every file whose content an embedding depends on, with its hash."""
     provenance: Provenance
@@ -122,6 +134,10 @@ def _check_consistency(manifest: Manifest, source: str) -> None:
         raise ManifestError(f"{source}: graphs {missing} are not among its files")
     if not manifest.graphs:
         raise ManifestError(f"{source}: lists no graph")
+    if manifest.tuned and manifest.tuned.precision not in {graph.precision for graph in manifest.graphs}:
+        raise ManifestError(
+            f"{source}: {manifest.tuned.precision} was measured to be fastest, but is not among its graphs"
+        )
     if manifest.max_length < SHORTEST_MAX_LENGTH:
         raise ManifestError(f"{source}: max_length {manifest.max_length} leaves no room for text")
     if outside := [path for path in listed if path.startswith("/") or ".." in path.split("/")]:

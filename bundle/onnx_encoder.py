@@ -1,4 +1,4 @@
-"""The ONNX Runtime engine behind the `Encoder` contract. Owns padding and session settings; knows no bundle."""
+"""The ONNX Runtime engine behind the `Encoder` contract. Owns session settings; knows no bundle."""
 
 import os
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.errors import UnsupportedGraphError
+from bundle.padding import pad, padded_size
 
 OUTPUT = "sentence_embedding"
 _REQUIRED_INPUTS = {"input_ids", "attention_mask"}
@@ -70,7 +70,7 @@ class OnnxEncoder:
 
     def cost(self, lengths: Sequence[int]) -> int:
         """Every text is padded to the longest one."""
-        return len(lengths) * max(lengths, default=0)
+        return padded_size(lengths)
 
     def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
         """See `Encoder`."""
@@ -81,19 +81,6 @@ class OnnxEncoder:
         run_options = self._giving_memory_back if input_ids.size > KEPT_TOKENS else None
         vectors: Vectors = self._session.run([OUTPUT], feeds, run_options)[0]
         return vectors
-
-
-def pad(ids: Ids, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Lay a ragged batch out as rows padded with 0 on the right: (input_ids, attention_mask), int64[n, longest].
-
-    There is at least one column: of a text of blanks, a tokenizer without special tokens leaves nothing, and ONNX
-    Runtime stumbles over tensors without elements.
-    """
-    lengths = np.diff(offsets)
-    mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
-    padded = np.zeros(mask.shape, dtype=np.int64)
-    padded[mask] = ids
-    return padded, mask.astype(np.int64)
 
 
 def _session_options(threads: int) -> ort.SessionOptions:

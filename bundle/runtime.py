@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bundle.arrays import Ids, Offsets, Vectors
-from bundle.cpu import Cpu, detect_cpu, suits
-from bundle.errors import UnsupportedGraphError
+from bundle.choice import choose
 from bundle.layout import Bundle
-from bundle.manifest import Graph, Precision
+from bundle.manifest import Precision, Runtime
 from bundle.onnx_encoder import OnnxEncoder
+from bundle.openvino_encoder import OpenVinoEncoder
 
 
 class Encoder(Protocol):
@@ -37,38 +37,18 @@ class Encoder(Protocol):
         ...
 
 
-def choose_graph(bundle: Bundle, *, precision: Precision | None = None, cpu: Cpu | None = None) -> Graph:
-    """The first graph of `bundle` (or the first of `precision`) that is right on `cpu`, by default this machine.
-
-    Raises:
-        UnsupportedGraphError: there is none.
-    """
-    cpu = cpu or detect_cpu()
-    graphs = bundle.manifest.graphs
-    wanted = [graph for graph in graphs if precision in (None, graph.precision)]
-    if not wanted:
-        found = ", ".join(graph.precision for graph in graphs)
-        raise UnsupportedGraphError(f"{bundle.path} has no {precision} graph, only {found}")
-    for graph in wanted:
-        if suits(graph.target, cpu):
-            return graph
-    found = ", ".join(graph.target for graph in wanted)
-    raise UnsupportedGraphError(
-        f"{bundle.path} has graphs for {found}, which would be wrong on this CPU; export again with --target {cpu}"
-    )
-
-
-def open_encoder(bundle: Bundle, *, precision: Precision | None = None, threads: int = 1) -> Encoder:
-    """Load the graph that `choose_graph` picks, with `threads` compute threads.
+def open_encoder(
+    bundle: Bundle, *, precision: Precision | None = None, runtime: Runtime | None = None, threads: int = 1
+) -> Encoder:
+    """Load what `bundle.choice.choose` picks, with `threads` compute threads.
 
     Raises:
         UnsupportedGraphError: no graph fits, or the one that does cannot be loaded.
+        MissingRuntimeError: `runtime` is not installed.
     """
-    graph = choose_graph(bundle, precision=precision)
-    made_for = "" if graph.target == "any" else f" for {graph.target}"
-    return OnnxEncoder(
-        bundle.path / graph.path,
-        dimension=bundle.manifest.dimension,
-        label=f"{graph.precision}{made_for}",
-        threads=threads,
-    )
+    choice = choose(bundle, precision=precision, runtime=runtime)
+    graph, dimension = bundle.path / choice.graph.path, bundle.manifest.dimension
+    if choice.runtime == "openvino":
+        return OpenVinoEncoder(graph, dimension=dimension, threads=threads)
+    made_for = "" if choice.graph.target == "any" else f" for {choice.graph.target}"
+    return OnnxEncoder(graph, dimension=dimension, label=f"{choice.graph.precision}{made_for}", threads=threads)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from bundle.choice import choose
 from bundle.cpu import detect_cpu
 from bundle.layout import Bundle, open_bundle
-from bundle.runtime import Encoder, choose_graph, open_encoder
+from bundle.runtime import Encoder, open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits, BatchQueue, QueueLimits
 from server.engine import Engine
@@ -86,13 +87,13 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
             }
         )
         logger.info(
-            "serving %s, bundle %s, with %d workers of %s: %s, the first graph that is right on this CPU (%s)",
+            "serving %s, bundle %s, with %d workers of %s: %s, %s",
             runtime.info.served_model_name,
             runtime.info.bundle_version,
             runtime.info.workers,
             runtime.info.engine,
             runtime.info.graph,
-            runtime.info.cpu,
+            runtime.info.choice,
         )
         yield runtime
     finally:
@@ -101,16 +102,16 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
 
 
 def _open_encoder(bundle: Bundle, settings: ServerSettings) -> Encoder:
-    return open_encoder(bundle, precision=settings.precision, threads=1)
+    return open_encoder(bundle, precision=settings.precision, runtime=settings.runtime, threads=1)
 
 
 def _info(settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder: TextEncoder) -> Info:
     manifest = bundle.manifest
-    graph = choose_graph(bundle, precision=settings.precision)
+    choice = choose(bundle, precision=settings.precision, runtime=settings.runtime)
     return Info(
         model_id=manifest.name,
         model_sha=manifest.digest,
-        model_dtype=graph.precision,
+        model_dtype=choice.graph.precision,
         served_model_name=settings.served_model_name or manifest.name,
         model_type=ModelType(embedding=PoolingInfo(pooling=manifest.pooling)),
         max_concurrent_requests=settings.max_queue_items,
@@ -124,7 +125,8 @@ def _info(settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder
         sha=None,
         docker_label=None,
         bundle_version=manifest.version,
-        graph=graph.path,
+        graph=choice.graph.path,
+        choice=choice.reason,
         cpu=detect_cpu(),
         engine=engine.description,
         dimension=manifest.dimension,

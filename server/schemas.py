@@ -131,7 +131,7 @@ class ModelType(Struct, frozen=True):
 
 
 class Info(Struct, frozen=True):
-    """What is served and within which limits. The last five fields are this server's own."""
+    """What is served and within which limits. Everything from `bundle_version` on is this server's own."""
 
     model_id: str
     model_sha: str | None
@@ -150,6 +150,7 @@ class Info(Struct, frozen=True):
     docker_label: str | None
     bundle_version: str
     graph: str
+    choice: Annotated[str, Meta(description="Why this graph and engine.")]
     cpu: str
     engine: str
     dimension: int

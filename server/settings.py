@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bundle.manifest import Precision, Runtime
+
 SHIPPED_STUDENT = Path(__file__).resolve().parents[1] / "students" / "disco-minilm-l3"
 
 
@@ -28,8 +30,11 @@ class ServerSettings(BaseSettings):
     )
 
     bundle: Path = Field(SHIPPED_STUDENT, description="folder of the bundle to serve")
-    precision: Literal["fp32", "int8"] | None = Field(
+    precision: Precision | None = Field(
         None, description="which of the bundle's graphs to run; unset: the one the bundle prefers"
+    )
+    runtime: Runtime | None = Field(
+        None, description="engine that runs it; unset: the one measured to be fastest at export, else onnxruntime"
     )
     served_model_name: str | None = Field(None, description="name in answers; unset: the bundle's own")
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.cpu import Cpu, Target, detect_cpu, saturates, suits
+from bundle.cpu import Cpu, Target, detect_cpu, features, saturates, suits
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,19 @@ def test_the_target_follows_the_processor(
     if cpuinfo is not None:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
     assert detect_cpu(tmp_path / "cpuinfo") == target
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        ("flags\t\t: fpu amx_int8 avx2 avx512_vnni\nflags\t\t: fpu\n", ("avx2", "avx512_vnni", "amx_int8")),
+        ("Features\t: fp asimd i8mm\n", ("asimd", "i8mm")),
+        ("", ()),
+    ],
+)
+def test_features_are_those_that_make_arithmetic_fast(cpuinfo: str, found: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert features(tmp_path / "cpuinfo") == found
 
 
 def test_only_avx2_saturates() -> None:

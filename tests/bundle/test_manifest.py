@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.errors import ManifestError
-from bundle.manifest import File, Graph, Manifest, Provenance, decode_manifest, encode_manifest, seal
+from bundle.manifest import File, Graph, Manifest, Provenance, Tuned, decode_manifest, encode_manifest, seal
 
 SHA = "0" * 64
 
@@ -55,6 +55,16 @@ manifests = st.builds(
 def test_what_is_written_is_read(manifest: Manifest) -> None:
     sealed = seal(manifest)
     assert decode(encode_manifest(sealed)) == sealed
+
+
+def test_nothing_is_written_of_a_measurement_that_was_not_made() -> None:
+    assert "tuned" not in json.loads(encode_manifest(seal(make_manifest())))
+
+
+def test_a_measured_precision_must_be_among_the_graphs() -> None:
+    tuned = Tuned(features=("avx2",), runtime="onnxruntime", precision="int8")
+    with pytest.raises(ManifestError, match=r"m\.json: int8 was measured to be fastest, but is not among its graphs"):
+        decode(encode_manifest(seal(make_manifest(tuned=tuned))))
 
 
 def test_the_version_changes_with_any_file() -> None:

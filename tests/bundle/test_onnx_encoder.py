@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, save
 
 from bundle.arrays import Ids, Vectors, flatten, normalize
 from bundle.errors import UnsupportedGraphError
 from bundle.layout import Bundle
-from bundle.onnx_encoder import KEPT_TOKENS, OnnxEncoder, pad
+from bundle.onnx_encoder import KEPT_TOKENS, OnnxEncoder
+from bundle.padding import pad
+from tests.bundle.conftest import write_graph
 from tests.conftest import SPECIAL, TINY_DIMENSION, WORDS, build_token_table
 
 TABLE = build_token_table()
@@ -48,13 +48,6 @@ def test_company_and_padding_never_change_a_vector(encoder: OnnxEncoder, batch: 
     together = encoder.encode(*flatten(batch))
     alone = np.concatenate([encoder.encode(*flatten([text])) for text in batch])
     np.testing.assert_allclose(together, alone, atol=1e-6)
-
-
-def test_a_batch_is_padded_on_the_right() -> None:
-    ids, mask = pad(np.array([5, 6, 0, 7], dtype=np.int32), np.array([0, 1, 4], dtype=np.int32))
-    assert ids.tolist() == [[5, 0, 0], [6, 0, 7]]
-    assert mask.tolist() == [[1, 0, 0], [1, 1, 1]]
-    assert ids.dtype == mask.dtype == np.int64
 
 
 def test_cost_is_what_padding_makes_of_it(encoder: OnnxEncoder) -> None:
@@ -117,31 +110,6 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_graph_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraphError, match=r"absent\.onnx: ONNX Runtime cannot load it"):
         OnnxEncoder(tmp_path / "absent.onnx", dimension=2, label="fp32")
-
-
-def write_graph(
-    path: Path, *, inputs: list[str], output: str = "sentence_embedding", columns: list[str] | None = None
-) -> Path:
-    """A graph that sums each row of two int64 inputs into the two components of its output."""
-    columns = columns or [inputs[0], inputs[-1]]
-    axis: NDArray[np.int64] = np.array([1])
-    nodes = [
-        *(helper.make_node("Cast", [name], [f"{name}.float"], to=TensorProto.FLOAT) for name in set(columns)),
-        *(
-            helper.make_node("ReduceSum", [f"{name}.float", "axis"], [f"component{i}"], keepdims=1)
-            for i, name in enumerate(columns)
-        ),
-        helper.make_node("Concat", ["component0", "component1"], [output], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "sums",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"]) for name in inputs],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", "components"])],
-        [helper.make_tensor("axis", TensorProto.INT64, [1], axis)],
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
 
 
 def test_nothing_is_reported_to_the_makers_of_the_engine(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bundle.arrays import flatten
-from bundle.onnx_encoder import pad
+from bundle.padding import pad
 from export.products import quantize_products
 from tests.export.conftest import HUGE, TEXTS, constants_of, relative_error
 

@@ -132,6 +132,7 @@ def test_info_describes_the_bundle(client: Client, tiny_bundle: Bundle) -> None:
     assert (info.model_id, info.dimension, info.max_input_length) == ("tiny", 8, 32)
     assert info.bundle_version == tiny_bundle.manifest.version
     assert info.graph == "onnx/model.onnx"
+    assert info.choice == f"the first graph that is right on this CPU ({info.cpu})"
     assert info.cpu == detect_cpu()
     assert info.prompts == ["query"]
 

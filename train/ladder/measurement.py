@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from bundle.arrays import flatten
+from bundle.choice import choose
 from bundle.layout import TRAINING, Bundle, open_bundle
-from bundle.runtime import choose_graph, open_encoder
+from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
 from bundle.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
 from train.builtin import docstring_texts
@@ -82,7 +83,7 @@ def _rung(name: str, bundle: Bundle, seconds: Seconds, scores: Scores) -> Rung:
     assert scores.retrieval is not None  # it was asked for
     mine, reference = seconds[name], seconds[REFERENCE]
     batches: dict[str, Load] = {load: shape for load, shape in LOADS.items() if shape is not LATENCY}
-    graph = choose_graph(bundle)
+    graph = choose(bundle).graph
     return Rung(
         name=name,
         precision=graph.precision,

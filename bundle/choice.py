@@ -1,0 +1,73 @@
+"""Which graph of a bundle runs in which engine on this machine, and why. Loads nothing."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from bundle.cpu import Cpu, detect_cpu, features, suits
+from bundle.errors import MissingRuntimeError, UnsupportedGraphError
+from bundle.layout import Bundle
+from bundle.manifest import Graph, Precision, Runtime
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be opened."""
+
+    graph: Graph
+    runtime: Runtime
+    reason: str
+    """Why this one, for logs and `/info`."""
+
+
+def choose(
+    bundle: Bundle, *, precision: Precision | None = None, runtime: Runtime | None = None, cpu: Cpu | None = None
+) -> Choice:
+    """What was measured to be fastest on a CPU like this one; else ONNX Runtime with the first graph that is right.
+
+    Args:
+        bundle: an opened bundle.
+        precision: take only such graphs.
+        runtime: take this engine.
+        cpu: the kind of machine; by default this one.
+
+    Raises:
+        UnsupportedGraphError: no graph of the bundle is right here.
+        MissingRuntimeError: `runtime` is not installed.
+    """
+    cpu = cpu or detect_cpu()
+    tuned = bundle.manifest.tuned
+    if tuned and precision is None and runtime is None and tuned.features == features() and is_installed(tuned.runtime):
+        graph = _first_right(bundle, tuned.precision, cpu)
+        return Choice(graph, tuned.runtime, f"measured to be fastest on a CPU with {' '.join(tuned.features)}")
+    if runtime == "openvino":
+        if not is_installed(runtime):
+            raise MissingRuntimeError(
+                "--runtime openvino needs the package openvino: pip install 'disco-embeddings[openvino]'"
+            )
+        if precision == "int8":
+            raise UnsupportedGraphError(
+                "OpenVINO cannot read ONNX Runtime's int8 graphs: leave the precision out, it takes the fp32 graph"
+            )
+        return Choice(_first_right(bundle, "fp32", cpu), runtime, "asked for")
+    graph = _first_right(bundle, precision, cpu)
+    return Choice(graph, "onnxruntime", f"the first graph that is right on this CPU ({cpu})")
+
+
+def is_installed(runtime: Runtime) -> bool:
+    """Whether the package of that engine is there; nothing is imported."""
+    return find_spec(runtime) is not None
+
+
+def _first_right(bundle: Bundle, precision: Precision | None, cpu: Cpu) -> Graph:
+    graphs = bundle.manifest.graphs
+    wanted = [graph for graph in graphs if precision in (None, graph.precision)]
+    if not wanted:
+        found = ", ".join(graph.precision for graph in graphs)
+        raise UnsupportedGraphError(f"{bundle.path} has no {precision} graph, only {found}")
+    for graph in wanted:
+        if suits(graph.target, cpu):
+            return graph
+    found = ", ".join(graph.target for graph in wanted)
+    raise UnsupportedGraphError(
+        f"{bundle.path} has graphs for {found}, which would be wrong on this CPU; export again with --target {cpu}"
+    )

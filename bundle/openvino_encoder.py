@@ -1,0 +1,90 @@
+"""The OpenVINO engine behind the `Encoder` contract: fp32 graphs in the CPU's own 16 bits. Needs the extra `openvino`.
+
+Knows no bundle. OpenVINO itself is imported when the first graph is opened.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from bundle.arrays import Ids, Offsets, Vectors
+from bundle.errors import UnsupportedGraphError
+from bundle.onnx_encoder import OUTPUT
+from bundle.padding import pad, padded_size
+
+
+class OpenVinoEncoder:
+    """Runs one fp32 graph whose output is pooled already; pads each batch to its longest text.
+
+    Where the CPU multiplies bfloat16 (AMX, AVX-512 BF16), OpenVINO does so.
+    """
+
+    def __init__(self, graph: Path, *, dimension: int, threads: int = 1) -> None:
+        """Load `graph`.
+
+        Raises:
+            UnsupportedGraphError: OpenVINO refuses the file, or its inputs are not those of a bundle.
+        """
+        ov = _import_openvino()
+        core = ov.Core()
+        try:
+            model = core.read_model(graph)
+            vectors = model.output(OUTPUT)
+            # The tokens' own vectors, which a graph may give as well, would be computed and copied for nobody.
+            pooled = ov.Model([vectors], model.get_parameters())
+            compiled = core.compile_model(
+                pooled,
+                "CPU",
+                {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": "1",
+                    "INFERENCE_NUM_THREADS": threads,
+                    # Every encoder would pin its threads to the same first cores.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        except RuntimeError as error:
+            raise UnsupportedGraphError(f"{graph}: OpenVINO cannot load it: {error}") from error
+        if (inputs := {port.any_name for port in compiled.inputs}) != {"input_ids", "attention_mask"}:
+            raise UnsupportedGraphError(
+                f"{graph}: expected inputs input_ids and attention_mask, found {sorted(inputs)}"
+            )
+        self._request = compiled.create_infer_request()
+        self._dimension = dimension
+        arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self._description = f"openvino {ov.get_version().partition('-')[0]} {arithmetic}"
+
+    @property
+    def dimension(self) -> int:
+        """See `Encoder`."""
+        return self._dimension
+
+    @property
+    def description(self) -> str:
+        """See `Encoder`."""
+        return self._description
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Every text is padded to the longest one."""
+        return padded_size(lengths)
+
+    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `Encoder`."""
+        input_ids, attention_mask = pad(ids, offsets)
+        self._request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
+        # Of the request's own memory, which the next batch overwrites.
+        vectors: Vectors = np.array(self._request.get_output_tensor().data)
+        return vectors
+
+
+def _import_openvino() -> ModuleType:
+    # While it is imported it would report its use to its makers and leave files in the home folder; it does without
+    # the package for that where it finds none.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: cannot be imported
+    import openvino
+
+    module: ModuleType = openvino
+    return module

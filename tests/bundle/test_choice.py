@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from bundle.choice import choose
+from bundle.cpu import Cpu, Target, features
+from bundle.errors import MissingRuntimeError, UnsupportedGraphError
+from bundle.layout import Bundle
+from bundle.manifest import Graph, Precision, Tuned
+
+
+def with_graphs(bundle: Bundle, *graphs: tuple[Precision, Target], tuned: Tuned | None = None) -> Bundle:
+    """The bundle as if it had these graphs, all in one file."""
+    path = bundle.manifest.graphs[0].path
+    made = tuple(Graph(path=path, precision=precision, target=target) for precision, target in graphs)
+    manifest = msgspec.structs.replace(bundle.manifest, graphs=made, tuned=tuned or msgspec.UNSET)
+    return replace(bundle, manifest=manifest)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "chosen"),
+    [("avx512_vnni", ("int8", "avx512_vnni")), ("arm64", ("int8", "avx512_vnni")), ("avx2", ("int8", "avx2"))],
+)
+def test_the_first_graph_that_is_right_on_the_cpu_is_chosen(
+    tiny_bundle: Bundle, cpu: Cpu, chosen: tuple[Precision, Target]
+) -> None:
+    bundle = with_graphs(tiny_bundle, ("int8", "avx512_vnni"), ("int8", "avx2"), ("fp32", "any"))
+    choice = choose(bundle, cpu=cpu)
+    assert (choice.graph.precision, choice.graph.target) == chosen
+    assert choice.runtime == "onnxruntime"
+    assert cpu in choice.reason
+    assert choose(bundle, precision="fp32", cpu=cpu).graph.target == "any"
+
+
+def test_a_bundle_whose_graphs_are_wrong_here_is_refused(tiny_bundle: Bundle) -> None:
+    bundle = with_graphs(tiny_bundle, ("int8", "avx512_vnni"), ("int8", "arm64"))
+    with pytest.raises(UnsupportedGraphError, match=r"graphs for avx512_vnni, arm64.*--target avx2"):
+        choose(bundle, cpu="avx2")
+
+
+def test_a_precision_that_is_not_there_is_refused_beside_what_is(tiny_bundle: Bundle) -> None:
+    with pytest.raises(UnsupportedGraphError, match="has no int8 graph, only fp32"):
+        choose(tiny_bundle, precision="int8")
+
+
+def tuned(*, here: bool = True) -> Tuned:
+    measured_on = features() if here else (*features(), "another")
+    return Tuned(features=measured_on, runtime="openvino", precision="fp32")
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *, openvino: bool) -> None:
+    monkeypatch.setattr("bundle.choice.find_spec", lambda name: object() if openvino or name != "openvino" else None)
+
+
+def test_what_was_measured_on_such_a_cpu_is_taken(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, openvino=True)
+    choice = choose(with_graphs(tiny_bundle, ("int8", "avx2"), ("fp32", "any"), tuned=tuned()))
+    assert (choice.runtime, choice.graph.precision) == ("openvino", "fp32")
+    assert choice.reason.startswith("measured to be fastest")
+
+
+@pytest.mark.parametrize(
+    ("here", "openvino", "asked"),
+    [
+        (False, True, {}),
+        (True, False, {}),
+        (True, True, {"precision": "int8"}),
+        (True, True, {"runtime": "onnxruntime"}),
+    ],
+    ids=["another CPU", "engine missing", "a precision asked for", "an engine asked for"],
+)
+def test_what_was_measured_is_not_taken(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, here: bool, openvino: bool, asked: dict[str, str]
+) -> None:
+    installed(monkeypatch, openvino=openvino)
+    bundle = with_graphs(tiny_bundle, ("int8", "avx2"), ("fp32", "any"), tuned=tuned(here=here))
+    choice = choose(bundle, **asked)  # type: ignore[arg-type]  # names and values come from the table above
+    assert (choice.runtime, choice.graph.precision) == ("onnxruntime", "int8")
+
+
+def test_openvino_takes_the_fp32_graph(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, openvino=True)
+    bundle = with_graphs(tiny_bundle, ("int8", "avx2"), ("fp32", "any"))
+    assert choose(bundle, runtime="openvino").graph.precision == "fp32"
+    with pytest.raises(UnsupportedGraphError, match="cannot read ONNX Runtime's int8 graphs"):
+        choose(bundle, runtime="openvino", precision="int8")
+    with pytest.raises(UnsupportedGraphError, match="has no fp32 graph, only int8"):
+        choose(with_graphs(tiny_bundle, ("int8", "avx2")), runtime="openvino")
+
+
+def test_an_engine_that_is_not_installed_is_named_with_its_extra(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, openvino=False)
+    with pytest.raises(MissingRuntimeError, match=r"disco-embeddings\[openvino\]"):
+        choose(tiny_bundle, runtime="openvino")
