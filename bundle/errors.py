@@ -32,6 +32,10 @@ class MissingRuntimeError(BundleError):
     """The engine that was asked for is not installed."""
 
 
+class MissingPackageError(DiscoError):
+    """A model was named as part of a Python package that is not there."""
+
+
 class InputError(DiscoError):
     """A text cannot be encoded as asked."""
 

@@ -17,6 +17,7 @@ from bundle.manifest import File, Manifest, decode_manifest, encode_manifest, se
 
 MANIFEST = "manifest.json"
 QUALITY = "quality.json"
+TUNING = "tuning.json"
 TRAINING = "training.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"

@@ -5,7 +5,7 @@ Knows the `Encoder` contract; knows no bundle, no text and no quality.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,11 @@ LATENCY = Load(texts=1, tokens=16, runs=50)
 SHORT = Load(texts=32, tokens=16, runs=5)
 LONG = Load(texts=16, tokens=180, runs=1)
 LOADS = {"latency": LATENCY, "short": SHORT, "long": LONG}
+
+
+def loads_within(max_length: int) -> dict[str, Load]:
+    """`LOADS` for a model that takes no more than `max_length` tokens a text."""
+    return {name: replace(load, tokens=min(load.tokens, max_length)) for name, load in LOADS.items()}
 
 
 @dataclass(frozen=True)

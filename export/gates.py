@@ -37,7 +37,8 @@ def token_gate(same_tokens: float) -> Gate:
 
 def fusion_gate(fusion: Fusion, family: str | None) -> Gate:
     """Another version of the optimizer must not lose the speed unnoticed."""
-    return at_least("layers with fused attention", fusion.fused, fusion.layers if family in FUSED else 0)
+    expected = fusion.layers if fusion.wanted and family in FUSED else 0
+    return at_least("layers with fused attention", fusion.fused, expected)
 
 
 def parity_gates(precision: Precision, parity: Parity, settings: ExportSettings) -> list[Gate]:

@@ -40,9 +40,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         return [gate for gate in self.gates if not gate.passed]
 
 
-def encode_quality(quality: Quality) -> bytes:
+def encode_report(report: msgspec.Struct) -> bytes:
     """Serialise as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(quality), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
 def library_versions(onnxruntime: str) -> dict[str, str]:

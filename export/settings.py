@@ -34,7 +34,9 @@ class ExportSettings(BaseSettings):
         cli_hide_none_type=True,
     )
 
-    student: CliPositionalArg[str] = Field(description="folder of a sentence-transformers model, or its hub id")
+    student: CliPositionalArg[str] = Field(
+        description="sentence-transformers model: folder, hub id or package:NAME/FOLDER"
+    )
     out: Path = Field(description="folder of the bundle to write")
     precision: list[Precision] = Field(
         ["int8", "fp32"], min_length=1, description="graph to include, repeatable; default: int8 and fp32"
@@ -44,6 +46,9 @@ class ExportSettings(BaseSettings):
     )
     smoothing: float = Field(
         0.75, ge=0, le=1, description="how far outlier channels are moved from activations into weights; 0: plain int8"
+    )
+    tune: bool = Field(
+        False, description="also measure which form of int8 and which engine are fastest here, and serve by that"
     )
     include_weights: bool = Field(False, description="put the torch weights into the bundle too")
     overwrite: bool = Field(False, description="replace whatever folder --out is")

@@ -9,6 +9,7 @@ import msgspec
 
 from bundle.layout import TOKENIZER
 from bundle.manifest import Pooling
+from bundle.packages import folder_in_package, is_in_package
 from export.errors import (
     DamagedStudentError,
     MissingTokenizerError,
@@ -57,16 +58,18 @@ class Student:
 
 
 def open_student(reference: str, *, name: str | None = None) -> Student:
-    """Find the student that `reference` (a folder or a hub id) means and read what it is.
+    """Find the student that `reference` (a folder, a hub id or `package:NAME/FOLDER`) means and read what it is.
 
     Raises:
+        MissingPackageError: there is no such package, or no such folder in it.
         StudentNotFoundError: no such folder, and the hub does not have it either.
         DamagedStudentError: a file is missing or malformed; the message names it.
         MissingTokenizerError: no `tokenizer.json`.
         UnsupportedArchitectureError, UnsupportedPoolingError, UnsupportedModuleError: a model of another kind.
     """
-    path = Path(reference)
-    if not path.is_dir():
+    if is_in_package(reference):
+        path = folder_in_package(reference)
+    elif not (path := Path(reference)).is_dir():
         path = _download(reference)
     return _describe(path, name or Path(reference).resolve().name)
 

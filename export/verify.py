@@ -35,7 +35,7 @@ class Verifier:
     """Holds torch's vectors of the sample texts, to compare any number of graphs with."""
 
     def __init__(self, student: Student, reference: TorchReference, *, threads: int) -> None:
-        self._student = student
+        self.dimension = student.dimension
         self.family = student.family
         self._threads = threads
         self.reference = reference
@@ -53,9 +53,9 @@ class Verifier:
         self.same_tokens = _share_of_same_tokens(self.ids, [reference.token_ids(text) for text in texts])
         """The share of sample texts whose ids are the very ones that torch is given."""
 
-    def open(self, graph: Path, precision: Precision) -> Encoder:
-        """Load a graph of the student as it will be served."""
-        return OnnxEncoder(graph, dimension=self._student.dimension, label=precision, threads=self._threads)
+    def open(self, graph: Path, precision: Precision, *, threads: int | None = None) -> Encoder:
+        """Load a graph of the student as it will be served; `threads` are the verifier's unless given."""
+        return OnnxEncoder(graph, dimension=self.dimension, label=precision, threads=threads or self._threads)
 
     def parity(self, encoder: Encoder) -> Parity:
         """Compare `encoder` with torch."""

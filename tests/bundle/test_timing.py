@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bundle.arrays import Ids, Offsets, Vectors
-from bundle.timing import Contender, Load, ratio, time_in_turns
+from bundle.timing import LOADS as ALL_LOADS
+from bundle.timing import Contender, Load, loads_within, ratio, time_in_turns
 
 LOADS = {"one": Load(texts=1, tokens=4, runs=3), "batch": Load(texts=2, tokens=4, runs=2)}
 
@@ -87,3 +88,8 @@ def test_a_slow_round_does_not_change_a_ratio() -> None:
     spike = rung.copy()
     spike[0, 0] = 1000
     assert ratio(spike, reference) == pytest.approx(1.5)
+
+
+def test_no_text_is_longer_than_the_model_takes() -> None:
+    assert {name: load.tokens for name, load in loads_within(64).items()} == {"latency": 16, "short": 16, "long": 64}
+    assert loads_within(512) == ALL_LOADS

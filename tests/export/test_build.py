@@ -15,7 +15,6 @@ from bundle.output_types import OUTPUT_TYPES
 from bundle.quality import cosine
 from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
-from export import build as build_module
 from export.errors import ExportError, GateFailedError, OccupiedTargetError
 from tests.export.conftest import Export
 
@@ -154,7 +153,7 @@ def test_an_interrupted_write_leaves_nothing(
     def fail(*_: object, **__: object) -> str:
         raise error
 
-    monkeypatch.setattr(build_module, "compose_card", fail)
+    monkeypatch.setattr("export.contents.compose_card", fail)
     with pytest.raises(type(error)):
         export(tiny_teacher, tmp_path / "out", precision=["fp32"])
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from bundle.arrays import flatten
-from export.fusion import FUSED, Fusion, fuse_attention
+from export.forms import Form
+from export.fusion import FUSED, Fusion, fuse
 from export.graph import export_graph
 from export.reference import TorchReference
 from export.source import open_student
@@ -27,7 +28,7 @@ def test_attention_of_known_families_is_fused_and_computes_the_same(
     quant_pre_process(plain, folded, skip_symbolic_shape=True)
     fusion = Fusion(layers=2, fused=2 if family in FUSED else 0)
     capfd.readouterr()
-    assert fuse_attention(folded, fused) == fusion
+    assert fuse(folded, fused, Form()) == fusion
     assert capfd.readouterr() == ("", ""), "the optimizer's chatter is of no use to anyone"
     assert [node.op_type for node in onnx.load(fused).graph.node].count("Softmax") == 2 - fusion.fused
     verifier = Verifier(student, TorchReference(student, threads=1), threads=1)

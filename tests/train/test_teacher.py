@@ -91,8 +91,6 @@ def test_another_teacher_is_refused(tiny_teacher: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("package:no_such_package/model", "not installed"),
-        ("package:numpy/no_such_folder", "has no folder"),
         ("not a model name", "neither a folder here nor a model"),
     ],
 )

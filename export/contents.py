@@ -1,0 +1,81 @@
+"""What a bundle holds: writes every file of it and composes the manifest. Measures and decides nothing."""
+
+import datetime as dt
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bundle.cpu import Cpu
+from bundle.layout import MODEL_CARD, ONNX_FOLDER, QUALITY, TUNING
+from bundle.manifest import Graph, Manifest, Precision, Provenance
+from export.card import compose_card, read_card, teacher_of
+from export.files import copy_weights, write_sentence_transformers_files
+from export.report import Quality, encode_report
+from export.settings import ExportSettings
+from export.source import Student
+from export.tuning import Tuning
+
+GRAPHS: dict[Precision, str] = {"int8": f"{ONNX_FOLDER}/model_int8.onnx", "fp32": f"{ONNX_FOLDER}/model.onnx"}
+"""Where the graph of each precision lies in a bundle, the preferred one first."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was made and found out."""
+
+    student: Student
+    graphs: dict[Precision, Path]
+    """Every graph there is, also those that the bundle leaves out."""
+    target: Cpu
+    """What the int8 graph was made for."""
+    quality: Quality
+    tuning: Tuning | None
+
+
+def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest:
+    """Write every file of the bundle but the manifest, which is returned for sealing."""
+    student, quality, tuning = contents.student, contents.quality, contents.tuning
+    card = read_card(student)
+    teacher = teacher_of(student, card)
+    included = [precision for precision in GRAPHS if precision in settings.precision]
+    write_sentence_transformers_files(student, staged)
+    if settings.include_weights:
+        copy_weights(student, staged)
+    (staged / ONNX_FOLDER).mkdir()
+    for precision in included:
+        shutil.copyfile(contents.graphs[precision], staged / GRAPHS[precision])
+    (staged / QUALITY).write_bytes(encode_report(quality))
+    if tuning is not None:
+        (staged / TUNING).write_bytes(encode_report(tuning))
+    sizes = {GRAPHS[precision]: (staged / GRAPHS[precision]).stat().st_size for precision in included}
+    card_text = compose_card(student, card, quality, sizes, teacher=teacher)
+    (staged / MODEL_CARD).write_text(card_text, encoding="utf-8")
+    return Manifest(
+        name=student.name,
+        dimension=student.dimension,
+        max_length=student.max_length,
+        pooling=student.pooling,
+        normalized=student.normalized,
+        output_range=quality.output_range,
+        prompts=student.prompts,
+        default_prompt=student.default_prompt,
+        graphs=tuple(
+            Graph(
+                path=GRAPHS[precision],
+                precision=precision,
+                target=contents.target if precision == "int8" else "any",
+                batch_spread=quality.parity[precision].batch_spread,
+            )
+            for precision in included
+        ),
+        tuned=tuning.fastest if tuning else msgspec.UNSET,
+        files=(),
+        provenance=Provenance(
+            student=student.name,
+            teacher=teacher,
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            versions=quality.versions,
+        ),
+    )
