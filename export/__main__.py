@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
 from bundle.errors import DiscoError
+from export.benchmark.cli import benchmark_command
 from export.errors import ExportError
 from export.settings import ExportSettings
 
@@ -22,14 +25,21 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one export and return its exit code; see `python -m export --help` for what each means."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["benchmark"]:
+        return _in_exit_codes(partial(benchmark_command, arguments[1:]), show_traceback=True)
     try:
-        settings = CliApp.run(ExportSettings, cli_args=sys.argv[1:] if arguments is None else arguments)
+        settings = CliApp.run(ExportSettings, cli_args=arguments)
     except ValidationError as error:
         return _fail("; ".join(_in_words(item["loc"], item["msg"]) for item in error.errors()), BAD_INPUT)
     except SettingsError as error:
         return _fail(str(error), BAD_INPUT)
+    return _in_exit_codes(partial(_export, settings), show_traceback=settings.traceback)
+
+
+def _in_exit_codes(run: Callable[[], None], *, show_traceback: bool) -> int:
     try:
-        _export(settings)
+        run()
     except ExportError as error:
         return _fail(str(error), error.exit_code)
     except DiscoError as error:
@@ -39,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except Exception as error:  # noqa: BLE001  # a process boundary: a bug becomes one line and an exit code too
-        if settings.traceback:
+        if show_traceback:
             traceback.print_exc()
         return _fail(f"unexpected {type(error).__name__}: {_one_line(str(error))}", UNEXPECTED)
     return 0

@@ -12,11 +12,12 @@ import onnx
 import torch
 from optimum.exporters.onnx.config import TextEncoderOnnxConfig
 from optimum.exporters.onnx.convert import export
+from optimum.onnxruntime import AutoOptimizationConfig, ORTOptimizer
 from optimum.utils import NormalizedTextConfig
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 from torch.nn import functional
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from bundle.manifest import Pooling
 from bundle.onnx_encoder import OUTPUT
@@ -36,10 +37,27 @@ def export_graph(student: Student, target: Path) -> None:
     Raises:
         DamagedStudentError: the weights are missing, incomplete or do not fit `config.json`.
     """
-    encoder = SentenceEncoder(_load_transformer(student), student.pooling, normalize=student.normalized).eval()
+    encoder = open_sentence_encoder(student)
     with _quiet_tracing():
         export(encoder, _OnnxConfig(encoder.config, task="feature-extraction"), target)
     _declare_dimension(target, student.dimension)
+
+
+def optimize_o3(student: Student, graph: Path, folder: Path) -> Path:
+    """Let optimum fuse what it can in the fp32 `graph` (its level O3), into `folder`; only to compare with."""
+    optimizer = ORTOptimizer([graph], AutoConfig.from_pretrained(student.encoder))
+    with _quiet_tracing():
+        optimizer.optimize(AutoOptimizationConfig.O3(disable_shape_inference=True), save_dir=folder, file_suffix="o3")
+    return folder / f"{graph.stem}_o3.onnx"
+
+
+def open_sentence_encoder(student: Student) -> "SentenceEncoder":
+    """The module that `export_graph` traces.
+
+    Raises:
+        DamagedStudentError: the weights are missing, incomplete or do not fit `config.json`.
+    """
+    return SentenceEncoder(_load_transformer(student), student.pooling, normalize=student.normalized).eval()
 
 
 class SentenceEncoder(nn.Module):

@@ -39,12 +39,7 @@ class Verifier:
         self.family = student.family
         self._threads = threads
         self.reference = reference
-        self.text_encoder = TextEncoder(
-            Tokenizer.from_file(str(student.tokenizer_file)),
-            max_length=student.max_length,
-            prompts=student.prompts,
-            default_prompt=student.default_prompt,
-        )
+        self.text_encoder = open_text_encoder(student)
         self._sentences = samples.sentences()
         texts = [*self._sentences, *samples.ladder(self.text_encoder)]
         self._expected = reference.embed(texts)
@@ -69,6 +64,16 @@ class Verifier:
             ranking=spearman(_similarities(alone[:count]), _similarities(self._expected[:count])),
             batch_spread=1 - float(cosine(alone, mixed).min()),
         )
+
+
+def open_text_encoder(student: Student) -> TextEncoder:
+    """Read texts as the student's bundle will."""
+    return TextEncoder(
+        Tokenizer.from_file(str(student.tokenizer_file)),
+        max_length=student.max_length,
+        prompts=student.prompts,
+        default_prompt=student.default_prompt,
+    )
 
 
 def _share_of_same_tokens(ids: Sequence[Ids], expected: Sequence[list[int]]) -> float:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from bundle.atomic import write_atomically
+from bundle.provenance import available_cores, commit, processor, versions
 from bundle.text import TextEncoder
 from train.benchmark.contenders import RECIPE, STUDENT, TEXTS, VECTORS
 from train.benchmark.jobs import (
@@ -33,7 +34,6 @@ from train.benchmark.jobs import (
 from train.config import Distil, Recipe
 from train.data import read_texts
 from train.errors import BenchmarkError
-from train.provenance import available_cores, commit, processor, versions
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder
 

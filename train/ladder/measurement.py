@@ -10,6 +10,7 @@ import numpy as np
 from bundle.arrays import flatten
 from bundle.choice import choose
 from bundle.layout import TRAINING, Bundle, open_bundle
+from bundle.provenance import commit, processor
 from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
 from bundle.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
@@ -17,7 +18,6 @@ from train.builtin import docstring_texts
 from train.errors import LadderError
 from train.evaluate import Scores, evaluate_models
 from train.ladder.rungs import REFERENCE, Ladder, Rung
-from train.provenance import commit, processor
 from train.report.record import read_record
 
 _TEXTS = 1000  # sentences of English that timed batches are cut from

@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from bundle.arrays import normalize
 from bundle.atomic import write_atomically
 from bundle.layout import MODEL_CARD, TRAINING, sha256_of
+from bundle.provenance import versions
 from bundle.quality import Encode
 from bundle.sts import StsScores, evaluate, with_sts
 from train import pretraining
@@ -26,7 +27,6 @@ from train.corpus import side_by_side
 from train.data import HUB, resolve
 from train.evaluate import print_sts
 from train.locate import locate_model
-from train.provenance import versions
 from train.report.card import compose_card
 from train.report.html import HTML_REPORT, write_html_report
 from train.scoring import encode_texts

@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 
 from bundle.atomic import write_atomically
+from bundle.provenance import commit
 from bundle.quality import Encode, agreement
 from bundle.sts import SELECTION, evaluate, read_pairs, score
 from train.config import Teacher
 from train.errors import DivergedError, ResumeError, StudyError
 from train.evaluate import open_encode
 from train.progress import Progress
-from train.provenance import commit
 from train.recipe import parse_recipe
 from train.report.record import Evaluation, read_record
 from train.retrieval import evaluate_retrieval

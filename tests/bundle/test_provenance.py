@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from train import provenance
-from train.provenance import available_cores, commit, versions
+from bundle import provenance
+from bundle.provenance import available_cores, commit, versions
 
 
 def test_the_commit_is_the_checkouts_and_none_outside_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

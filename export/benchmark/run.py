@@ -1,0 +1,75 @@
+"""Running a benchmark of engines: prepare the models, let the engines take turns, write the record."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from bundle.arrays import flatten
+from bundle.atomic import write_atomically
+from bundle.cpu import features
+from bundle.provenance import available_cores, commit, processor, versions
+from bundle.timing import Contender, loads_within, time_in_turns
+from export import samples
+from export.benchmark.engines import open_engines
+from export.benchmark.record import EngineBenchmark, Row, make_rows, print_table
+from export.benchmark.shortened import keep_layers
+from export.report import encode_report
+from export.source import Student, open_student
+from export.verify import open_text_encoder
+
+_LIBRARIES = ("numpy", "onnxruntime", "openvino", "optimum", "optimum-onnx", "torch", "transformers")
+
+
+def run_benchmark(
+    reference: str,
+    out: Path,
+    *,
+    name: str | None,
+    layers: Sequence[int],
+    layers_name: str,
+    rounds: int,
+    command: str,
+    console: Console | None = None,
+) -> None:
+    """Measure the model `reference`, then what is left of it with only `layers`, and write `out`.
+
+    Raises:
+        ExportError: the model cannot be read.
+    """
+    console = console or Console()
+    student = open_student(reference, name=name)
+    rows = _measure(student, rounds, console)
+    if layers:
+        with TemporaryDirectory(prefix="disco-benchmark-") as folder:
+            keep_layers(student.path, layers, Path(folder) / "model")
+            rows += _measure(open_student(str(Path(folder) / "model"), name=layers_name), rounds, console)
+    record = EngineBenchmark(
+        machine={
+            "processor": processor() or "unknown",
+            "cores": available_cores(),
+            "features": list(features()),
+            "commit": commit() or "unknown",
+            "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "command": command,
+            **versions(_LIBRARIES),
+        },
+        rows=rows,
+    )
+    write_atomically(out, encode_report(record))
+    console.print(f"written: {out}", markup=False, highlight=False)
+
+
+def _measure(student: Student, rounds: int, console: Console) -> list[Row]:
+    text_encoder = open_text_encoder(student)
+    texts = text_encoder.encode([*samples.sentences(), *samples.ladder(text_encoder)])
+    loads = loads_within(student.max_length)
+    with TemporaryDirectory(prefix="disco-benchmark-") as workspace:
+        ids, _ = flatten(texts)
+        engines = open_engines(student, texts, Path(workspace))
+        contenders = {engine: Contender(encoder, ids) for engine, encoder in engines.items()}
+        seconds = time_in_turns(contenders, loads, rounds=rounds)
+    print_table(seconds, loads, student.name, console)
+    return make_rows(seconds, loads, student.name)

@@ -1,0 +1,57 @@
+import json
+from io import StringIO
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from bundle.arrays import flatten
+from bundle.quality import cosine
+from bundle.timing import LOADS
+from export.benchmark import run
+from export.benchmark.engines import BASELINE, OURS, ROOF, open_engines
+from export.benchmark.record import EngineBenchmark
+from export.source import open_student
+from export.verify import open_text_encoder
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take minutes, and computes the same."""
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+
+
+def test_every_engine_computes_the_same_student(tiny_teacher: Path, tmp_path: Path) -> None:
+    student = open_student(str(tiny_teacher))
+    texts = open_text_encoder(student).encode(["the cat sat", "a slow river", "music at night in the big blue house"])
+    engines = open_engines(student, texts, tmp_path)
+    assert {BASELINE, OURS, ROOF, "OpenVINO", "torch.compile bf16"} < engines.keys()
+    reference = engines.pop("torch fp32").encode(*flatten(texts))
+    engines.pop(ROOF)
+    for name, engine in engines.items():
+        vectors = engine.encode(*flatten(texts))
+        assert vectors.dtype == np.float32, name
+        assert cosine(vectors, reference).min() > 0.98, name
+        assert engine.dimension == student.dimension
+
+
+def test_the_record_has_a_row_for_every_engine_model_and_load(tiny_teacher: Path, tmp_path: Path) -> None:
+    out, shown = tmp_path / "engine.json", StringIO()
+    run.run_benchmark(
+        str(tiny_teacher), out, name="whole", layers=[1], layers_name="half", rounds=2, command="this",
+        console=Console(file=shown, width=200),
+    )  # fmt: skip
+    record = msgspec.json.decode(out.read_bytes(), type=EngineBenchmark)
+    engines = {row.engine for row in record.rows}
+    assert len(record.rows) == len(engines) * 2 * len(LOADS)
+    assert {row.model for row in record.rows} == {"whole", "half"}
+    assert {row.shape for row in record.rows} == {"1x16", "32x16", "16x32"}, "no text is longer than the model takes"
+    assert all(0 < row.min <= row.tokens_per_s <= row.max for row in record.rows)
+    assert record.machine["command"] == "this"
+    assert json.loads(out.read_bytes())["rows"][0].keys() == {
+        "engine", "model", "threads", "shape", "tokens_per_s", "min", "max",
+    }  # fmt: skip
+    assert all(engine in shown.getvalue() for engine in engines)
