@@ -17,14 +17,15 @@ from bundle.manifest import File, Manifest, decode_manifest, encode_manifest, se
 
 MANIFEST = "manifest.json"
 QUALITY = "quality.json"
+QUALITY_PAGE = "quality.html"
 TUNING = "tuning.json"
 TRAINING = "training.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
 ONNX_FOLDER = "onnx"
 
-# A model card may be edited after export, and torch weights are optional: neither changes a served embedding.
-_NOT_SEALED = {MANIFEST, MODEL_CARD, "model.safetensors"}
+# What is for people may be edited after export, and torch weights are optional: neither changes a served embedding.
+_NOT_SEALED = {MANIFEST, MODEL_CARD, QUALITY_PAGE, "model.safetensors"}
 
 
 @dataclass(frozen=True)

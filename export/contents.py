@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 
 from bundle.cpu import Cpu
-from bundle.layout import MODEL_CARD, ONNX_FOLDER, QUALITY, TUNING
+from bundle.layout import MODEL_CARD, ONNX_FOLDER, QUALITY, QUALITY_PAGE, TUNING
 from bundle.manifest import Graph, Manifest, Precision, Provenance
 from export.card import compose_card, read_card, teacher_of
 from export.files import copy_weights, write_sentence_transformers_files
+from export.page import render_quality
 from export.report import Quality, encode_report
 from export.settings import ExportSettings
 from export.source import Student
@@ -49,6 +50,7 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
     (staged / QUALITY).write_bytes(encode_report(quality))
     if tuning is not None:
         (staged / TUNING).write_bytes(encode_report(tuning))
+    (staged / QUALITY_PAGE).write_text(render_quality(student.name, quality, tuning), encoding="utf-8")
     sizes = {GRAPHS[precision]: (staged / GRAPHS[precision]).stat().st_size for precision in included}
     card_text = compose_card(student, card, quality, sizes, teacher=teacher)
     (staged / MODEL_CARD).write_text(card_text, encoding="utf-8")

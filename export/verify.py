@@ -29,6 +29,10 @@ class Parity(msgspec.Struct, frozen=True):
     """Spearman correlation of the similarities of all pairs of sample sentences with torch's."""
     batch_spread: float
     """1 - least cosine between a text's vector alone and in a batch: what padding and batch-mates change."""
+    tokens: list[int]
+    """The length of each sample text."""
+    distances: list[float]
+    """1 - cosine with torch of each sample text, embedded alone."""
 
 
 class Verifier:
@@ -63,6 +67,8 @@ class Verifier:
             cosine=agreement(np.concatenate([alone, mixed]), np.concatenate([self._expected, self._expected])),
             ranking=spearman(_similarities(alone[:count]), _similarities(self._expected[:count])),
             batch_spread=1 - float(cosine(alone, mixed).min()),
+            tokens=[len(ids) for ids in self.ids],
+            distances=[round(1 - float(similarity), 7) for similarity in cosine(alone, self._expected)],
         )
 
 

@@ -19,7 +19,13 @@ def parity(
     ranking: float = 0.99,
     batch_spread: float = 0,
 ) -> Parity:
-    return Parity(Agreement(10, mean, first_percentile, worst), ranking=ranking, batch_spread=batch_spread)
+    return Parity(
+        Agreement(10, mean, first_percentile, worst),
+        ranking=ranking,
+        batch_spread=batch_spread,
+        tokens=[],
+        distances=[],
+    )
 
 
 def test_a_bound_is_met_by_equality_and_never_by_nan() -> None:

@@ -39,7 +39,9 @@ class FakeVerifier:
 
     def parity(self, form: Form) -> Parity:
         spoilt = self.spoilt_by and getattr(form, self.spoilt_by) != getattr(Form(), self.spoilt_by)
-        return Parity(Agreement(1, 0.999, 0.999, 0.999), ranking=1, batch_spread=0.5 if spoilt else 0)
+        return Parity(
+            Agreement(1, 0.999, 0.999, 0.999), ranking=1, batch_spread=0.5 if spoilt else 0, tokens=[], distances=[]
+        )
 
     def seconds(self, form: Form) -> float:
         changed = [name for name in Form.__struct_fields__ if getattr(form, name) != getattr(Form(), name)]

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-from train.drawing import as_svg, new_figure
+from bundle.drawing import as_svg, new_figure
 from train.ladder.rungs import FAMILY, Ladder, Rung
 
 

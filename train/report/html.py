@@ -1,21 +1,20 @@
 """A finished run for people: one HTML file that opens offline, made from `training.json` alone. Measures nothing."""
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bundle.atomic import write_atomically
+from bundle.pages import inline, render_page
 from train.report.plots import plot_stage
 from train.report.record import TrainingRecord, read_record
 
 HTML_REPORT = "report.html"
 
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 @dataclass(frozen=True)
@@ -42,27 +41,16 @@ def write_html_report(folder: Path, target: Path) -> None:
 
 def render_report(record: TrainingRecord) -> str:
     """The whole page: headline figures, curves, sources, recipe, versions."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names come from recipes and file names
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(_TEMPLATE).render(
+    return render_page(
+        _TEMPLATE,
         record=record,
         plots={
-            name: _inline(plot_stage(stage, score=record.selection_of(name), kept=record.kept(name)))
+            name: inline(plot_stage(stage, score=record.selection_of(name), kept=record.kept(name)))
             for name, stage in record.stages.items()
         },
         settings=_settings(record.recipe),
         sources=list(_sources(record)),
     )
-
-
-def _inline(svg: str) -> str:
-    """`svg` as the address of a picture: the page stays one file, and ids of two plots cannot clash."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _settings(section: dict[str, Any], prefix: str = "") -> dict[str, str]:

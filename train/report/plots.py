@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from train.drawing import as_svg, new_figure
+from bundle.drawing import as_svg, new_figure
 from train.report.record import Evaluation
 
 Points = list[tuple[int, float]]

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from bundle.atomic import write_atomically
+from bundle.drawing import as_svg, new_figure
 from bundle.sts import TASKS
-from train.drawing import as_svg, new_figure
 from train.errors import StudyError
 from train.studies.study import TEACHER, Row, Study, read_row
 

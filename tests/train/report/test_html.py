@@ -2,47 +2,18 @@ import base64
 import json
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.page import Page
 from tests.train.report.test_record import write_record
 from train.__main__ import main
 from train.report.html import render_report
 from train.report.record import read_record
 
 SHIPPED = Path(__file__).parents[3] / "students" / "disco-minilm-l3"
-
-
-class Page(HTMLParser):
-    """The words of a page, row by row, its addresses and the tags left open."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.words: list[str] = []
-        self.addresses: list[str] = []
-        self.open: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.words.append(data.strip())
-            if "tr" in self.open:
-                self.rows[-1].append(data.strip())
 
 
 def test_the_shipped_students_report_has_everything_and_needs_no_network() -> None:
