@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from export.settings import ExportSettings
 from export.source import Student
 from export.tuning import Tuning
 
-GRAPHS: dict[Precision, str] = {"int8": f"{ONNX_FOLDER}/model_int8.onnx", "fp32": f"{ONNX_FOLDER}/model.onnx"}
-"""Where the graph of each precision lies in a bundle, the preferred one first."""
+MAIN_GRAPH = f"{ONNX_FOLDER}/model.onnx"
+"""The one that readers open which know only one: the fp32 graph, or the only one there is."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,18 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
     student, quality, tuning = contents.student, contents.quality, contents.tuning
     card = read_card(student)
     teacher = teacher_of(student, card)
-    included = [precision for precision in GRAPHS if precision in settings.precision]
+    paths = _graph_paths(settings.precision)
     write_sentence_transformers_files(student, staged)
     if settings.include_weights:
         copy_weights(student, staged)
     (staged / ONNX_FOLDER).mkdir()
-    for precision in included:
-        shutil.copyfile(contents.graphs[precision], staged / GRAPHS[precision])
+    for precision, path in paths.items():
+        shutil.copyfile(contents.graphs[precision], staged / path)
     (staged / QUALITY).write_bytes(encode_report(quality))
     if tuning is not None:
         (staged / TUNING).write_bytes(encode_report(tuning))
     (staged / QUALITY_PAGE).write_text(render_quality(student.name, quality, tuning), encoding="utf-8")
-    sizes = {GRAPHS[precision]: (staged / GRAPHS[precision]).stat().st_size for precision in included}
+    sizes = {path: (staged / path).stat().st_size for path in paths.values()}
     card_text = compose_card(student, card, quality, sizes, teacher=teacher)
     (staged / MODEL_CARD).write_text(card_text, encoding="utf-8")
     return Manifest(
@@ -65,12 +66,12 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
         default_prompt=student.default_prompt,
         graphs=tuple(
             Graph(
-                path=GRAPHS[precision],
+                path=path,
                 precision=precision,
                 target=contents.target if precision == "int8" else "any",
                 batch_spread=quality.parity[precision].batch_spread,
             )
-            for precision in included
+            for precision, path in paths.items()
         ),
         tuned=tuning.fastest if tuning else msgspec.UNSET,
         files=(),
@@ -81,3 +82,11 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
             versions=quality.versions,
         ),
     )
+
+
+def _graph_paths(precisions: Sequence[Precision]) -> dict[Precision, str]:
+    """Where the graph of each precision lies, the preferred one first."""
+    if "fp32" not in precisions:
+        return {"int8": MAIN_GRAPH}
+    int8: dict[Precision, str] = {"int8": f"{ONNX_FOLDER}/model_int8.onnx"} if "int8" in precisions else {}
+    return int8 | {"fp32": MAIN_GRAPH}

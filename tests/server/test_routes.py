@@ -137,6 +137,16 @@ def test_info_describes_the_bundle(client: Client, tiny_bundle: Bundle) -> None:
     assert info.prompts == ["query"]
 
 
+def test_openvino_serves_the_same_vectors(client: Client, settings: ServerSettings) -> None:
+    texts = {"inputs": ["the cat sat", "music at night"]}
+    with TestClient(create_app(settings.model_copy(update={"runtime": "openvino"}))) as other:
+        info = msgspec.json.decode(other.get("/info").content, type=schemas.Info)
+        vectors = np.array(other.post("/embed", json=texts).json())
+    assert info.engine.startswith("openvino")
+    assert info.choice == "asked for"
+    assert np.allclose(vectors, client.post("/embed", json=texts).json(), atol=0.01)
+
+
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probes_answer_an_empty_200(client: Client, path: str) -> None:
     response = client.get(path)
