@@ -110,15 +110,15 @@ class TextEncoder:
         encodings = self._tokenizer.encode_batch(prepared, add_special_tokens=add_special_tokens)
         return [_tokens(text, encoding) for text, encoding in zip(prepared, encodings, strict=True)]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids back into text without special tokens.
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Turn ids back into text.
 
         Raises:
             InvalidTokensError: an id lies outside the vocabulary.
         """
         if invalid := next((i for i in ids if not 0 <= i < self.vocabulary_size), None):
             raise InvalidTokensError(f"token id {invalid} is outside the vocabulary of {self.vocabulary_size}")
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def _prompt(self, name: str | None) -> str:

@@ -4,16 +4,18 @@ import base64
 import re
 from collections.abc import Callable
 from functools import cache
+from io import BytesIO
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import orjson
 from litestar import Response
 from litestar.dto import AbstractDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
+from numpy.typing import NDArray
 
-from bundle.arrays import Vectors
 from server.errors import InvalidRequestError, MalformedBodyError, UnsupportedMediaTypeError
 
 T = TypeVar("T")
@@ -85,9 +87,17 @@ def decode(body: bytes, model: type) -> Any:
         raise MalformedBodyError(f"the body is not valid JSON: {_capped(error)}") from None
 
 
-def base64_rows(vectors: Vectors) -> list[str]:
-    """Each row's little-endian float32 bytes in base64."""
-    return [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False)]
+def base64_rows(vectors: NDArray[Any]) -> list[str]:
+    """Each row's little-endian bytes in base64."""
+    little_endian = vectors.astype(vectors.dtype.newbyteorder("<"), copy=False)
+    return [base64.b64encode(row.tobytes()).decode() for row in little_endian]
+
+
+def npy_file(vectors: NDArray[Any]) -> bytes:
+    """What `numpy.load` reads as `vectors`."""
+    file = BytesIO()
+    np.save(file, vectors, allow_pickle=False)
+    return file.getvalue()
 
 
 @cache

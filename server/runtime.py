@@ -1,5 +1,6 @@
 """Everything that lives while the server runs: bundle, queue, engine, service. Opens and closes them in order."""
 
+import datetime as dt
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from bundle.text import TextEncoder
 from server.batching import BatchLimits, BatchQueue, QueueLimits
 from server.engine import Engine
 from server.metrics import Metrics
+from server.outputs import Outputs
 from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
@@ -27,8 +29,11 @@ class Runtime:
     """What the routes need."""
 
     service: EmbeddingService
+    outputs: Outputs
     engine: Engine
     info: Info
+    created: dt.datetime
+    """When the bundle was exported."""
     draining: bool = False
 
     @property
@@ -67,7 +72,6 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
         queue,
         metrics,
         dimension=bundle.manifest.dimension,
-        normalized=bundle.manifest.normalized,
         auto_truncate=settings.auto_truncate,
         max_texts=settings.max_client_batch_size,
         timeout=settings.request_timeout,
@@ -75,7 +79,13 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
     )
     await engine.start()
     try:
-        runtime = Runtime(service, engine, _info(settings, bundle, engine, text_encoder))
+        outputs = Outputs(
+            dimension=bundle.manifest.dimension,
+            normalized=bundle.manifest.normalized,
+            output_range=bundle.manifest.output_range,
+        )
+        created = dt.datetime.fromisoformat(bundle.manifest.provenance.created)
+        runtime = Runtime(service, outputs, engine, _info(settings, bundle, engine, text_encoder), created)
         metrics.watch(depth=queue.depth, workers=lambda: engine.alive, ready=lambda: runtime.ready)
         metrics.serving.info(
             {

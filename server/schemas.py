@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from bundle.output_types import OutputType
+
 Inputs: TypeAlias = Annotated[
     str | list[str | int | list[int]],
     Meta(description="One text, one text as token ids, or a list of texts, each as a string or as token ids."),
@@ -25,6 +27,18 @@ Dimensions: TypeAlias = Annotated[
 ]
 
 
+OutputDtype: TypeAlias = Annotated[
+    OutputType,
+    Meta(
+        description="float16; int8 and uint8, over a range calibrated at export; binary and ubinary: the signs, eight "
+        "a byte, most significant first. An index of these is 2 to 32 times smaller."
+    ),
+]
+EncodingFormat: TypeAlias = Annotated[
+    Literal["float", "base64"], Meta(description="Numbers, or base64 of each vector's little-endian bytes.")
+]
+
+
 class EmbedRequest(Struct, frozen=True):
     """Texts to embed."""
 
@@ -34,17 +48,22 @@ class EmbedRequest(Struct, frozen=True):
     prompt_name: PromptName = None
     normalize: Annotated[bool, Meta(description="Scale vectors to length 1; false: as the model gives them.")] = True
     dimensions: Dimensions = None
+    output_dtype: OutputDtype = "float32"
+    encoding_format: EncodingFormat = "float"
 
 
-Embeddings: TypeAlias = list[list[float]]
-"""One vector per text, in order."""
+Embeddings: TypeAlias = list[list[float] | str]
+"""One vector per text, in order: numbers, or base64 where that was asked for."""
 
 
 class SimilarityInputs(Struct, frozen=True):
-    """One text and those it is compared with."""
+    """What is compared: one text with others, the two texts of each pair, or every query with every document."""
 
-    source_sentence: str
-    sentences: list[str]
+    source_sentence: str | None = None
+    sentences: list[str] | None = None
+    pairs: list[tuple[str, str]] | None = None
+    queries: list[str] | None = None
+    documents: list[str] | None = None
 
 
 class SimilarityParameters(Struct, frozen=True):
@@ -60,10 +79,18 @@ class SimilarityRequest(Struct, frozen=True):
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
+    top_k: Annotated[int | None, Meta(description="Answer only so many of the best, best first; null: all.")] = None
 
 
-Similarities: TypeAlias = list[float]
-"""The cosine of the source sentence with each sentence, in order."""
+class Match(Struct, frozen=True):
+    """One of the best, by its place in the list that was sent."""
+
+    index: int
+    score: float
+
+
+Similarities: TypeAlias = list[float] | list[list[float]] | list[Match] | list[list[Match]]
+"""Cosines in the order of what was sent, a list per query where there are several; with `top_k` the best matches."""
 
 
 class TokenizeRequest(Struct, frozen=True):
@@ -72,6 +99,13 @@ class TokenizeRequest(Struct, frozen=True):
     inputs: str | list[str]
     add_special_tokens: bool = True
     prompt_name: PromptName = None
+
+
+class DecodeRequest(Struct, frozen=True):
+    """Token ids of one text, or of several."""
+
+    ids: list[int | list[int]]
+    skip_special_tokens: bool = True
 
 
 class TokenBody(Struct, frozen=True):
@@ -89,13 +123,14 @@ class OpenAIRequest(Struct, frozen=True):
 
     input: Inputs
     model: Annotated[str | None, Meta(description="Accepted and ignored: this server has one model.")] = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: EncodingFormat = "float"
     dimensions: Dimensions = None
+    output_dtype: OutputDtype = "float32"
     user: Annotated[str | None, Meta(description="Accepted and ignored.")] = None
 
 
 class OpenAIEmbedding(Struct, frozen=True):
-    """One vector, as numbers or as base64 of little-endian float32."""
+    """One vector, as numbers or as base64 of its little-endian bytes."""
 
     object: Literal["embedding"]
     embedding: list[float] | str
@@ -116,6 +151,22 @@ class OpenAIResponse(Struct, frozen=True):
     data: list[OpenAIEmbedding]
     model: str
     usage: Usage
+
+
+class ServedModel(Struct, frozen=True):
+    """A model by OpenAI's description."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class Models(Struct, frozen=True):
+    """What OpenAI's clients expect of a list of models."""
+
+    object: Literal["list"]
+    data: list[ServedModel]
 
 
 class PoolingInfo(Struct, frozen=True):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from bundle.arrays import Ids, Vectors, normalize
+from bundle.arrays import Ids, Vectors
 from bundle.errors import EmptyInputError
 from bundle.text import Direction, TextEncoder, Token
 from server.batching import BatchQueue
@@ -65,18 +65,16 @@ class EmbeddingService:
         metrics: Metrics,
         *,
         dimension: int,
-        normalized: bool,
         auto_truncate: bool,
         max_texts: int,
         timeout: float,
         tokenizer_threads: int,
     ) -> None:
-        """`normalized` says whether the model's vectors are of length 1 already; `timeout` is in seconds."""
+        """`timeout` is in seconds."""
         self._text_encoder = text_encoder
         self._queue = queue
         self._metrics = metrics
         self._dimension = dimension
-        self._normalized = normalized
         self._auto_truncate = auto_truncate
         self._max_texts = max_texts
         self._timeout = timeout
@@ -123,14 +121,6 @@ class EmbeddingService:
         work = partial(self._text_encoder.tokens, texts, add_special_tokens=add_special_tokens, prompt_name=prompt_name)
         return await asyncio.get_running_loop().run_in_executor(self._tokenizers, work)
 
-    def finish(self, vectors: Vectors, *, unit_length: bool, dimensions: int | None) -> Vectors:
-        """Cut float32[n, dim] to `dimensions`, then scale to length 1 where asked."""
-        if dimensions is not None and dimensions < vectors.shape[1]:
-            vectors = vectors[:, :dimensions].copy()
-        elif self._normalized:
-            return vectors
-        return normalize(vectors) if unit_length else vectors
-
     def check_count(self, texts: int) -> None:
         """Refuse requests of no or too many texts."""
         if texts == 0:
@@ -138,17 +128,21 @@ class EmbeddingService:
         if texts > self._max_texts:
             raise InvalidRequestError(f"batch size {texts} > maximum allowed batch size {self._max_texts}")
 
-    def check_dimensions(self, dimensions: int | None) -> None:
-        """Refuse dimensions that the model does not have."""
-        if dimensions is None:
-            return
-        if dimensions < 1:
-            raise InvalidRequestError(f"`dimensions` should be positive. Given: {dimensions}")
-        if dimensions > self._dimension:
-            raise InvalidRequestError(
-                f"`dimensions` should be smaller than the maximum embedding dimension. "
-                f"Given: {dimensions}, maximum: {self._dimension}"
-            )
+    async def decode(self, rows: Sequence[list[int]], *, skip_special_tokens: bool) -> list[str]:
+        """Turn each row of token ids back into text.
+
+        Raises:
+            EmptyInputError: there are no rows, or an empty one.
+            InvalidTokensError, InvalidRequestError: an id outside the vocabulary, too many rows.
+        """
+        if not rows or not all(rows):
+            raise EmptyInputError("`ids` cannot be empty")
+        self.check_count(len(rows))
+
+        def work() -> list[str]:
+            return [self._text_encoder.decode(row, skip_special_tokens=skip_special_tokens) for row in rows]
+
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizers, work)
 
     def close(self) -> None:
         """End the tokenizer threads."""

@@ -99,6 +99,7 @@ def build_tiny_bundle(path: Path) -> Bundle:
             max_length=TINY_MAX_LENGTH,
             pooling="mean",
             normalized=True,
+            output_range=0.7,
             prompts={"query": "a "},
             graphs=(Graph(path=f"{ONNX_FOLDER}/model.onnx", precision="fp32", target="any"),),
             files=(),

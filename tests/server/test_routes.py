@@ -3,6 +3,7 @@ import base64
 import json
 import random
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from bundle.arrays import Vectors
 from bundle.cpu import detect_cpu
 from bundle.embedder import Embedder
 from bundle.layout import Bundle
+from bundle.output_types import OUTPUT_TYPES, OutputType, convert
 from server import schemas
 from server.app import create_app
 from server.settings import ServerSettings
@@ -69,6 +71,29 @@ def test_prompt_dimensions_and_normalize(client: Client, reference: Embedder) ->
     assert np.array_equal(embed(client, inputs="cat", dimensions=8), plain)
 
 
+@pytest.mark.parametrize("output_dtype", OUTPUT_TYPES)
+def test_every_output_type_in_every_encoding(
+    client: Client, reference: Embedder, tiny_bundle: Bundle, output_dtype: OutputType
+) -> None:
+    output_range = tiny_bundle.manifest.output_range
+    assert output_range is not None
+    expected = convert(reference.embed(["the cat", "dog"]), output_dtype, output_range=output_range)
+    body = {"inputs": ["the cat", "dog"], "output_dtype": output_dtype}
+    assert np.array_equal(np.array(client.post("/embed", json=body).json(), dtype=expected.dtype), expected)
+    rows = [base64.b64decode(row) for row in client.post("/embed", json=body | {"encoding_format": "base64"}).json()]
+    assert rows == [row.tobytes() for row in expected]
+    openai = {"input": body["inputs"], "output_dtype": output_dtype, "encoding_format": "base64"}
+    data = client.post("/v1/embeddings", json=openai).json()["data"]
+    assert [base64.b64decode(row["embedding"]) for row in data] == rows
+    raw = client.post("/embed", json=body, headers={"accept": "application/octet-stream"})
+    assert raw.headers["content-type"] == "application/octet-stream"
+    shape = tuple(map(int, raw.headers["x-embedding-shape"].split(",")))
+    assert np.array_equal(np.frombuffer(raw.content, raw.headers["x-embedding-dtype"]).reshape(shape), expected)
+    assert raw.headers["x-compute-tokens"] == "7"
+    npy = client.post("/embed", json=body, headers={"accept": "application/x-npy"})
+    assert np.array_equal(np.load(BytesIO(npy.content)), expected)
+
+
 @pytest.mark.parametrize("side", ["left", "right", "Left", "Right"])
 def test_truncation_direction_in_either_case(client: Client, reference: Embedder, side: str) -> None:
     text = " ".join(["cat"] * 30 + ["dog"] * 30)
@@ -90,10 +115,30 @@ def test_similarity_is_the_cosine(client: Client, reference: Embedder) -> None:
         response = client.post(
             "/similarity", json={"inputs": {"source_sentence": texts[0], "sentences": texts[1:]}} | extra
         )
-        similarities = msgspec.json.decode(response.content, type=schemas.Similarities)
+        similarities = msgspec.json.decode(response.content, type=list[float])
         vectors = reference.embed(texts)
         np.testing.assert_allclose(similarities, vectors[1:] @ vectors[0], atol=1e-6)
         assert similarities[2] == pytest.approx(1)
+
+
+def test_similarity_of_pairs_of_lists_and_the_best(client: Client, reference: Embedder) -> None:
+    texts = ["the cat", "the dog", "a house by night", "music"]
+    unit = reference.embed(texts)
+
+    def compare(**body: Any) -> Any:
+        return client.post("/similarity", json=body).json()
+
+    pairs = compare(inputs={"pairs": [texts[:2], texts[2:]]})
+    np.testing.assert_allclose(pairs, [unit[0] @ unit[1], unit[2] @ unit[3]], atol=1e-6)
+    lists = {"queries": texts[:1], "documents": texts[1:]}
+    matrix = compare(inputs=lists)
+    np.testing.assert_allclose(matrix, unit[:1] @ unit[1:].T, atol=1e-6)
+    best = int(np.argmax(matrix[0]))
+    ((match,),) = compare(inputs=lists, top_k=1)
+    assert match == {"index": best, "score": matrix[0][best]}
+    source = {"source_sentence": texts[0], "sentences": texts[1:]}
+    assert compare(inputs=source, top_k=2)[0] == match
+    assert [found["index"] for found in compare(inputs=source, top_k=9)] == list(np.argsort(-np.array(matrix[0])))
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings"])
@@ -125,6 +170,20 @@ def test_tokenize_tells_where_tokens_stand(client: Client) -> None:
     ]
     (bare,) = client.post("/tokenize", json={"inputs": ["cat"], "add_special_tokens": False}).json()
     assert [token["id"] for token in bare] == [6]
+
+
+def test_decode_undoes_tokenize(client: Client) -> None:
+    (tokens,) = client.post("/tokenize", json={"inputs": "the cat"}).json()
+    ids = [token["id"] for token in tokens]
+    assert client.post("/decode", json={"ids": ids}).json() == ["the cat"]
+    assert client.post("/decode", json={"ids": [ids, [6]]}).json() == ["the cat", "cat"]
+    kept = client.post("/decode", json={"ids": ids, "skip_special_tokens": False}).json()
+    assert kept == ["[CLS] the cat [SEP]"]
+
+
+def test_the_served_model_is_listed(client: Client) -> None:
+    answer = msgspec.json.decode(client.get("/v1/models").content, type=schemas.Models)
+    assert [(model.id, model.created) for model in answer.data] == [("tiny", 1735689600)]
 
 
 def test_info_describes_the_bundle(client: Client, tiny_bundle: Bundle) -> None:
@@ -180,6 +239,10 @@ BAD_BODIES: list[tuple[str, Any, int, str, str]] = [
     ("/embed", json.dumps({"inputs": [SECRET, ""]}), 400, "Empty", "cannot be empty"),
     ("/similarity", json.dumps({"inputs": {"source_sentence": SECRET, "sentences": []}}), 400, "Empty", "sentences"),
     ("/tokenize", b'{"inputs": []}', 400, "Empty", "cannot be empty"),
+    ("/decode", b'{"ids": []}', 400, "Empty", "`ids` cannot be empty"),
+    ("/decode", b'{"ids": [[5], []]}', 400, "Empty", "`ids` cannot be empty"),
+    ("/decode", b'{"ids": [-1]}', 422, "Validation", "outside the vocabulary"),
+    ("/decode", b'{"ids": [[5], 5]}', 422, "Validation", "token ids stand beside"),
     ("/embed", b"", 400, "Validation", "body is empty"),
     ("/embed", b"not json zanzibar", 400, "Validation", "not valid JSON"),
     ("/embed", b'{"inputs": "zanzibar', 400, "Validation", "not valid JSON"),
@@ -196,6 +259,8 @@ BAD_BODIES: list[tuple[str, Any, int, str, str]] = [
     ("/embed", b'{"inputs": "a", "truncation_direction": "up"}', 422, "Validation", "truncation_direction"),
     ("/embed", b'{"inputs": "a", "dimensions": 0}', 422, "Validation", "should be positive"),
     ("/embed", b'{"inputs": "a", "dimensions": 9}', 422, "Validation", "maximum embedding dimension"),
+    ("/embed", b'{"inputs": "a", "output_dtype": "int4"}', 422, "Validation", "$.output_dtype"),
+    ("/embed", b'{"inputs": "a", "output_dtype": "int8", "normalize": false}', 422, "Validation", "set `normalize`"),
     ("/embed", json.dumps({"inputs": SECRET, "prompt_name": "nope"}), 422, "Validation", "This model's prompts: query"),
     ("/embed", b'{"inputs": "zanzibar\\ud800"}', 422, "Validation", "lone surrogate"),
     ("/embed", b'{"inputs": "\\udc00 zanzibar"}', 422, "Validation", "lone surrogate"),
@@ -210,6 +275,20 @@ BAD_BODIES: list[tuple[str, Any, int, str, str]] = [
     ("/embed", json.dumps({"inputs": SECRET * 12_000, "truncate": False}), 422, "Validation", "characters"),
     ("/embed", json.dumps({"inputs": "cat " * 40, "truncate": False}), 422, "Validation", "at most 32 tokens"),
     ("/similarity", b'{"inputs": "cat"}', 422, "Validation", "$.inputs"),
+    ("/similarity", b'{"inputs": {}}', 422, "Validation", "Given: none of them"),
+    ("/similarity", b'{"inputs": {"sentences": ["zanzibar"]}}', 422, "Validation", "Given: `sentences`"),
+    ("/similarity", b'{"inputs": {"pairs": [["a", "b"]], "queries": ["c"]}}', 422, "Validation", "`pairs`, `queries`"),
+    ("/similarity", b'{"inputs": {"pairs": [["a"]]}}', 422, "Validation", "$.inputs.pairs[0]"),
+    ("/similarity", b'{"inputs": {"pairs": [["a", "b"]]}, "top_k": 1}', 422, "Validation", "leave it out"),
+    ("/similarity", b'{"inputs": {"queries": ["a"], "documents": []}}', 400, "Empty", "`inputs.documents`"),
+    ("/similarity", b'{"inputs": {"pairs": []}}', 400, "Empty", "`inputs.pairs`"),
+    (
+        "/similarity",
+        b'{"inputs": {"queries": ["a"], "documents": ["b"]}, "top_k": 0}',
+        422,
+        "Validation",
+        "should be positive. Given: 0",
+    ),
     ("/embed", b"a" * 300_000, 413, "PayloadTooLarge", "payload limit"),
     ("/embed", chunks(300_000), 413, "PayloadTooLarge", "payload limit"),
 ]

@@ -40,7 +40,6 @@ class World:
             self.queue,
             self.metrics,
             dimension=2,
-            normalized=False,
             auto_truncate=True,
             max_texts=64,
             timeout=timeout,

@@ -1,0 +1,107 @@
+"""What all routes share: reading texts from a body, documented errors, and the answer with its timing headers."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from litestar import Request, Response
+from litestar.openapi import ResponseSpec
+from litestar.types import Receive
+from numpy.typing import NDArray
+
+from bundle.text import Direction
+from server import schemas, timings
+from server.bodies import JsonResponse, npy_file
+from server.errors import InvalidRequestError
+from server.runtime import Runtime
+from server.service import Embedded, Text
+
+HttpRequest = Request[Any, Any, Any]
+
+EMBEDDING_ERRORS = {
+    400: "The body is not JSON, or there is nothing to embed.",
+    413: "The body is larger than the payload limit.",
+    415: "The body is not declared as JSON.",
+    422: "A field is missing or wrong, there are too many texts, or one is too long.",
+    424: "The model failed on this batch.",
+    429: "Too much is waiting; nothing was accepted. `Retry-After` says when to come back.",
+    503: "No engine worker is running.",
+    504: "The work was not done in time.",
+}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 413, 415, 422)}
+
+RAW = "application/octet-stream"
+NPY = "application/x-npy"
+
+
+def errors(descriptions: dict[int, str], body: type = schemas.ErrorBody) -> dict[int, ResponseSpec]:
+    """Document these statuses with `body`."""
+    return {
+        status: ResponseSpec(data_container=body, description=description, generate_examples=False)
+        for status, description in descriptions.items()
+    }
+
+
+def runtime_of(request: HttpRequest) -> Runtime:
+    """What lives while the server runs."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def texts_of(inputs: str | Sequence[str | int | list[int]]) -> list[Text]:
+    """A flat list of ints is one text; a list of strings and int lists is a batch.
+
+    Raises:
+        InvalidRequestError: token ids stand beside texts.
+    """
+    if isinstance(inputs, str):
+        return [inputs]
+    texts = [text for text in inputs if not isinstance(text, int)]
+    if len(texts) == len(inputs):
+        return texts
+    if texts:
+        raise InvalidRequestError("token ids stand beside texts; wrap each text's ids in a list of their own")
+    return [[token for token in inputs if isinstance(token, int)]]
+
+
+def direction_of(side: schemas.Side) -> Direction:
+    """The side that truncation cuts from, as `bundle.text` calls it."""
+    return "left" if side in ("left", "Left") else "right"
+
+
+def answer(request: HttpRequest, content: object, embedded: Embedded) -> Response[Any]:
+    """Answer JSON with the timing headers."""
+    return JsonResponse(content, headers=_account(request, embedded))
+
+
+def answer_bytes(request: HttpRequest, vectors: NDArray[Any], embedded: Embedded, *, media_type: str) -> Response[Any]:
+    """Answer the rows of `vectors` as bytes: little-endian and one after the other (RAW), or as a file of numpy's."""
+    body = npy_file(vectors) if media_type == NPY else np.ascontiguousarray(vectors).tobytes()
+    shape = {"x-embedding-dtype": str(vectors.dtype), "x-embedding-shape": ",".join(map(str, vectors.shape))}
+    return Response(body, media_type=media_type, headers=shape | _account(request, embedded))
+
+
+def accepted(request: HttpRequest) -> str | None:
+    """RAW or NPY where the client's Accept header asks for that, else None: JSON."""
+    header = request.headers.get("accept", "")
+    return next((media_type for media_type in (NPY, RAW) if media_type in header), None)
+
+
+async def client_gone(receive: Receive) -> None:
+    """Wait until the client has closed the connection."""
+    # The body has been read: what comes next can only be the end of the connection.
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _account(request: HttpRequest, embedded: Embedded) -> dict[str, str]:
+    """Count the request and say where its time went."""
+    spent = embedded.timings(time.perf_counter() - request.scope["state"]["started"])
+    request.app.state.metrics.request_done(spent, texts=len(embedded.vectors))
+    return timings.headers(
+        spent,
+        characters=embedded.characters,
+        tokens=embedded.tokens,
+        compute_type=runtime_of(request).compute_type,
+    )

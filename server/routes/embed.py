@@ -1,0 +1,43 @@
+"""`/embed`: the route of Text Embeddings Inference, with more forms of answer."""
+
+from functools import partial
+from typing import Any
+
+from litestar import Response, post
+from litestar.params import JSONBody
+
+from server import schemas
+from server.bodies import base64_rows
+from server.exchange import (
+    EMBEDDING_ERRORS,
+    HttpRequest,
+    accepted,
+    answer,
+    answer_bytes,
+    client_gone,
+    direction_of,
+    errors,
+    runtime_of,
+    texts_of,
+)
+from server.outputs import OutputForm
+from server.service import Reading
+
+
+@post(["/embed", "/"], status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Embed texts")
+async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> Response[schemas.Embeddings]:
+    """Answer one vector per text, as Text Embeddings Inference does.
+
+    `Accept: application/octet-stream` asks for the rows as little-endian bytes, type and shape in headers;
+    `application/x-npy` for a file that `numpy.load` reads.
+    """
+    runtime = runtime_of(request)
+    form = OutputForm(data.output_dtype, data.normalize, data.dimensions)
+    runtime.outputs.check(form)
+    reading = Reading(data.truncate, direction_of(data.truncation_direction), data.prompt_name)
+    embedded = await runtime.service.embed(texts_of(data.inputs), reading, partial(client_gone, request.receive))
+    vectors = runtime.outputs.shape(embedded.vectors, form)
+    if media_type := accepted(request):
+        return answer_bytes(request, vectors, embedded, media_type=media_type)
+    content: Any = base64_rows(vectors) if data.encoding_format == "base64" else vectors
+    return answer(request, content, embedded)

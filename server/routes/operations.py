@@ -1,0 +1,35 @@
+"""What operators ask: what is served, does it work, should it get traffic, how does it do."""
+
+from litestar import MediaType, Response, get
+
+from server import schemas
+from server.errors import UnhealthyError
+from server.exchange import HttpRequest, errors, runtime_of
+
+
+@get("/info", summary="What is served")
+async def info(request: HttpRequest) -> schemas.Info:
+    """Answer the model, its limits and how it is run."""
+    return runtime_of(request).info
+
+
+@get("/health", responses=errors({503: "An engine worker is down or hangs."}), summary="Does the engine work?")
+async def health(request: HttpRequest) -> Response[None]:
+    """Answer an empty 200 while every engine worker works."""
+    if not runtime_of(request).engine.healthy:
+        raise UnhealthyError("unhealthy")
+    return Response(None, media_type=MediaType.TEXT)
+
+
+@get("/ready", responses=errors({503: "Starting, shutting down or unhealthy."}), summary="Should it get traffic?")
+async def ready(request: HttpRequest) -> Response[None]:
+    """Answer an empty 200 while new requests are welcome."""
+    if not runtime_of(request).ready:
+        raise UnhealthyError("not ready")
+    return Response(None, media_type=MediaType.TEXT)
+
+
+@get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", summary="Prometheus metrics")
+async def metrics(request: HttpRequest) -> Response[bytes]:
+    """Answer all metrics in Prometheus' text format."""
+    return Response(request.app.state.metrics.render())

@@ -1,0 +1,24 @@
+"""`/similarity`: cosines computed here, so that no vector has to travel."""
+
+from functools import partial
+
+from litestar import Response, post
+from litestar.params import JSONBody
+
+from server import schemas
+from server.comparison import plan
+from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, client_gone, direction_of, errors, runtime_of
+from server.service import Reading
+
+
+@post("/similarity", status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Compare texts")
+async def similarity(request: HttpRequest, data: JSONBody[schemas.SimilarityRequest]) -> Response[schemas.Similarities]:
+    """Answer cosines: of the source sentence with each sentence, of each pair, or of each query with each document.
+
+    With `top_k` only the best are answered, with their places in the list.
+    """
+    comparison = plan(data.inputs, data.top_k)
+    parameters = data.parameters or schemas.SimilarityParameters()
+    reading = Reading(parameters.truncate, direction_of(parameters.truncation_direction), parameters.prompt_name)
+    embedded = await runtime_of(request).service.embed(comparison.texts, reading, partial(client_gone, request.receive))
+    return answer(request, comparison.score(embedded.vectors), embedded)
