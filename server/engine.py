@@ -17,10 +17,10 @@ import numpy as np
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import DiscoError
 from bundle.runtime import Encoder
-from server.batching import BatchQueue
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
 from server.jobs import Batch, fail_items
 from server.metrics import Metrics
+from server.queue import BatchQueue
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,9 @@
 """What all routes share: reading texts from a body, documented errors, and the answer with its timing headers."""
 
+import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from bundle.text import Direction
 from server import schemas, timings
 from server.bodies import JsonResponse, npy_file
 from server.errors import InvalidRequestError
+from server.jobs import LANES, Lane
 from server.runtime import Runtime
-from server.service import Embedded, Text
+from server.service import Embedded, Reading, Text, Urgency
 
 HttpRequest = Request[Any, Any, Any]
 
@@ -88,11 +91,50 @@ def accepted(request: HttpRequest) -> str | None:
     return next((media_type for media_type in (NPY, RAW) if media_type in header), None)
 
 
-async def client_gone(receive: Receive) -> None:
-    """Wait until the client has closed the connection."""
+async def embed_for(
+    request: HttpRequest,
+    texts: Sequence[Text],
+    reading: Reading,
+    *,
+    timeout_ms: float | None,
+    priority: Lane | None,
+) -> Embedded:
+    """Embed what a request brings, for as long as its client waits.
+
+    How urgent it is say the body's fields, or else the headers `X-Request-Timeout-Ms` and `X-Request-Priority`.
+
+    Raises:
+        InvalidRequestError: a header's value is none of those that are possible.
+        DiscoError: whatever `EmbeddingService.embed` raises.
+    """
+    urgency = _urgency(request, timeout_ms, priority)
+    return await runtime_of(request).service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+
+
+async def _client_gone(receive: Receive) -> None:
     # The body has been read: what comes next can only be the end of the connection.
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _urgency(request: HttpRequest, timeout_ms: float | None, priority: Lane | None) -> Urgency:
+    if timeout_ms is None and (header := request.headers.get("x-request-timeout-ms")) is not None:
+        timeout_ms = _positive(header)
+    if priority is None and (header := request.headers.get("x-request-priority")) is not None:
+        priority = next((lane for lane in LANES if lane == header.lower()), None)
+        if priority is None:
+            raise InvalidRequestError(f"`X-Request-Priority` is one of {', '.join(LANES)}. Given: {header[:64]!r}")
+    return Urgency(timeout_ms / 1000 if timeout_ms is not None else None, priority)
+
+
+def _positive(header: str) -> float:
+    try:
+        number = float(header)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise InvalidRequestError(f"`X-Request-Timeout-Ms` should be positive. Given: {header[:64]!r}")
+    return number
 
 
 def _account(request: HttpRequest, embedded: Embedded) -> dict[str, str]:

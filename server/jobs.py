@@ -6,20 +6,34 @@ under the queue's lock, and no more once its batch is finished.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 
 from bundle.arrays import Ids, Vectors
 from bundle.errors import DiscoError
 
+Lane = Literal["interactive", "bulk"]
+"""Whether somebody waits for the answer, or it is work in no hurry."""
+LANES: tuple[Lane, ...] = get_args(Lane)
+
 
 class Job:
     """One request on its way: collects its vectors and calls `on_done` when all are there or one has failed."""
 
-    def __init__(self, texts: int, *, dimension: int, deadline: float, on_done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        texts: int,
+        *,
+        dimension: int,
+        deadline: float,
+        on_done: Callable[[], None],
+        lane: Lane = "interactive",
+    ) -> None:
         """`texts` ≥ 1 rows are awaited; `deadline` is on the queue's clock."""
         self.vectors: Vectors = np.empty((texts, dimension), dtype=np.float32)
         self.deadline = deadline
+        self.lane = lane
         self.error: DiscoError | None = None
         self.items: list[Item] = []
         self.queue_seconds = 0.0
@@ -53,6 +67,8 @@ class Item:
     arrived: float
     deadline: float
     """The latest of its jobs' deadlines."""
+    lane: Lane = "interactive"
+    """The most urgent of its jobs' lanes."""
     waiters: dict[Job, list[int]] = field(default_factory=dict)
 
     def join(self, job: Job, row: int) -> None:

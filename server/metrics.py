@@ -18,8 +18,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from server.batching import Depth
 from server.jobs import Batch
+from server.queue import Depth
 from server.timings import Timings
 
 STAGES = ("tokenize", "queue", "inference", "total")
@@ -64,6 +64,16 @@ class Metrics:
         )
         self.queue_tokens = Gauge("disco_queue_tokens", "Tokens waiting.", registry=registry)
         self.queue_age = Gauge("disco_queue_oldest_seconds", "Age of the oldest waiting text.", registry=registry)
+        self.queue_bulk_items = Gauge(
+            "disco_queue_bulk_items", "Texts waiting that are in no hurry.", registry=registry
+        )
+        self.cached = Counter(
+            "disco_cache_texts",
+            "Texts looked up in the cache of vectors, by result: hit or miss.",
+            ["result"],
+            registry=registry,
+        )
+        self.cache_bytes = Gauge("disco_cache_bytes", "Memory that cached vectors take.", registry=registry)
         self.shared = Counter(
             "disco_deduplicated_texts",
             "Texts that shared the work of an identical text in flight.",
@@ -101,14 +111,25 @@ class Metrics:
             self.errors.labels(error_type)
         for stage in STAGES:
             self.stages.labels(stage)
+        for result in ("hit", "miss"):
+            self.cached.labels(result)
         for reason in ("expired", "abandoned"):
             self.dropped.labels(reason)
         for reason in ("items", "tokens"):
             self.refused.labels(reason)
 
-    def watch(self, *, depth: Callable[[], Depth], workers: Callable[[], int], ready: Callable[[], bool]) -> None:
+    def watch(
+        self,
+        *,
+        depth: Callable[[], Depth],
+        cache_bytes: Callable[[], int],
+        workers: Callable[[], int],
+        ready: Callable[[], bool],
+    ) -> None:
         """Read these at every scrape instead of counting along."""
         self.queue_items.set_function(lambda: depth().items)
+        self.queue_bulk_items.set_function(lambda: depth().bulk_items)
+        self.cache_bytes.set_function(cache_bytes)
         self.queue_tokens.set_function(lambda: depth().tokens)
         self.queue_age.set_function(lambda: depth().oldest_seconds)
         self.workers.set_function(workers)

@@ -13,10 +13,12 @@ from bundle.cpu import detect_cpu
 from bundle.layout import Bundle, open_bundle
 from bundle.runtime import Encoder, open_encoder
 from bundle.text import TextEncoder
-from server.batching import BatchLimits, BatchQueue, QueueLimits
+from server.batching import BatchLimits
+from server.cache import VectorCache
 from server.engine import Engine
 from server.metrics import Metrics
 from server.outputs import Outputs
+from server.queue import BatchQueue, QueueLimits
 from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
@@ -58,7 +60,12 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
     text_encoder = TextEncoder.from_bundle(bundle)
     queue = BatchQueue(
         QueueLimits(items=settings.max_queue_items, tokens=settings.max_queue_tokens),
-        BatchLimits(tokens=settings.max_batch_tokens, items=settings.max_batch_items, look_ahead=settings.look_ahead),
+        BatchLimits(
+            tokens=settings.max_batch_tokens,
+            items=settings.max_batch_items,
+            look_ahead=settings.look_ahead,
+            bulk_tokens=settings.max_bulk_batch_tokens,
+        ),
     )
     engine = Engine(
         partial(_open_encoder, bundle, settings),
@@ -67,13 +74,16 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
         workers=settings.workers,
         probe=text_encoder.encode(["a"])[0],
     )
+    cache = VectorCache(settings.cache_bytes)
     service = EmbeddingService(
         text_encoder,
         queue,
+        cache,
         metrics,
         dimension=bundle.manifest.dimension,
         auto_truncate=settings.auto_truncate,
         max_texts=settings.max_client_batch_size,
+        bulk_texts=settings.bulk_texts,
         timeout=settings.request_timeout,
         tokenizer_threads=settings.tokenizer_threads,
     )
@@ -86,7 +96,12 @@ async def running(settings: ServerSettings, metrics: Metrics) -> AsyncIterator[R
         )
         created = dt.datetime.fromisoformat(bundle.manifest.provenance.created)
         runtime = Runtime(service, outputs, engine, _info(settings, bundle, engine, text_encoder), created)
-        metrics.watch(depth=queue.depth, workers=lambda: engine.alive, ready=lambda: runtime.ready)
+        metrics.watch(
+            depth=queue.depth,
+            cache_bytes=lambda: cache.bytes,
+            workers=lambda: engine.alive,
+            ready=lambda: runtime.ready,
+        )
         metrics.serving.info(
             {
                 "version": runtime.info.version,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from bundle.output_types import OutputType
+from server.jobs import Lane
 
 Inputs: TypeAlias = Annotated[
     str | list[str | int | list[int]],
@@ -27,6 +28,14 @@ Dimensions: TypeAlias = Annotated[
 ]
 
 
+TimeoutMs: TypeAlias = Annotated[
+    Annotated[float, Meta(gt=0)] | None,
+    Meta(description="Give up after so many milliseconds (504); null: as `X-Request-Timeout-Ms` or the server."),
+]
+Priority: TypeAlias = Annotated[
+    Lane | None,
+    Meta(description="interactive before bulk; null: as `X-Request-Priority` says, or by the number of texts."),
+]
 OutputDtype: TypeAlias = Annotated[
     OutputType,
     Meta(
@@ -50,6 +59,8 @@ class EmbedRequest(Struct, frozen=True):
     dimensions: Dimensions = None
     output_dtype: OutputDtype = "float32"
     encoding_format: EncodingFormat = "float"
+    timeout_ms: TimeoutMs = None
+    priority: Priority = None
 
 
 Embeddings: TypeAlias = list[list[float] | str]
@@ -80,6 +91,8 @@ class SimilarityRequest(Struct, frozen=True):
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
     top_k: Annotated[int | None, Meta(description="Answer only so many of the best, best first; null: all.")] = None
+    timeout_ms: TimeoutMs = None
+    priority: Priority = None
 
 
 class Match(Struct, frozen=True):
@@ -127,6 +140,8 @@ class OpenAIRequest(Struct, frozen=True):
     dimensions: Dimensions = None
     output_dtype: OutputDtype = "float32"
     user: Annotated[str | None, Meta(description="Accepted and ignored.")] = None
+    timeout_ms: TimeoutMs = None
+    priority: Priority = None
 
 
 class OpenAIEmbedding(Struct, frozen=True):

@@ -10,13 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from bundle.arrays import Ids, Vectors
 from bundle.errors import EmptyInputError
 from bundle.text import Direction, TextEncoder, Token
-from server.batching import BatchQueue
+from server.cache import VectorCache
 from server.errors import ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
-from server.jobs import Job
+from server.jobs import Job, Lane
 from server.metrics import Metrics
+from server.queue import BatchQueue
 from server.timings import Timings
 
 Text = str | list[int]
@@ -36,6 +39,16 @@ class Reading:
     """None: as the server is set up."""
     direction: Direction = "right"
     prompt_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Urgency:
+    """How long a client waits, and whether it is in a hurry."""
+
+    timeout: float | None = None
+    """In seconds; None, or more than the server's own: that one."""
+    lane: Lane | None = None
+    """None: by the number of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +75,32 @@ class EmbeddingService:
         self,
         text_encoder: TextEncoder,
         queue: BatchQueue,
+        cache: VectorCache,
         metrics: Metrics,
         *,
         dimension: int,
         auto_truncate: bool,
         max_texts: int,
+        bulk_texts: int,
         timeout: float,
         tokenizer_threads: int,
     ) -> None:
-        """`timeout` is in seconds."""
+        """`timeout` is in seconds; requests of more than `bulk_texts` texts are bulk unless they say otherwise."""
         self._text_encoder = text_encoder
         self._queue = queue
+        self._cache = cache
         self._metrics = metrics
         self._dimension = dimension
         self._auto_truncate = auto_truncate
         self._max_texts = max_texts
+        self._bulk_texts = bulk_texts
         self._timeout = timeout
         self._tokenizers = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="tokenizer")
 
-    async def embed(self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected) -> Embedded:
-        """Embed `texts`.
+    async def embed(
+        self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency | None = None
+    ) -> Embedded:
+        """Embed `texts`; what is in the cache is not embedded again.
 
         Raises:
             InputError: a text is empty, too long, not Unicode, or the prompt is unknown.
@@ -91,22 +110,31 @@ class EmbeddingService:
             RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
         """
         self.check_count(len(texts))
-        deadline = time.monotonic() + self._timeout
+        urgency = urgency or Urgency()
+        deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
+        lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
         try:
             encoded = await self._tokenize_within_limits(texts, reading)
             tokenize_seconds = time.perf_counter() - began
-            job = await self._run(encoded, deadline, disconnected)
+            keys = [ids.tobytes() for ids in encoded]
+            vectors, missing = self._look_up(keys)
+            job = None
+            if missing:
+                job = await self._run([encoded[row] for row in missing], deadline, lane, disconnected)
+                vectors[missing] = job.vectors
+                for row in missing:
+                    self._cache.put(keys[row], vectors[row])
         except OverloadedError as error:
             self._metrics.refused.labels(error.reason).inc()
             raise
         return Embedded(
-            vectors=job.vectors,
+            vectors=vectors,
             characters=sum(len(text) for text in texts if isinstance(text, str)),
             tokens=sum(len(ids) for ids in encoded),
             tokenize_seconds=tokenize_seconds,
-            queue_seconds=job.queue_seconds,
-            inference_seconds=job.inference_seconds,
+            queue_seconds=job.queue_seconds if job else 0.0,
+            inference_seconds=job.inference_seconds if job else 0.0,
         )
 
     async def tokens(
@@ -163,14 +191,27 @@ class EmbeddingService:
             decoded, truncate=truncate, direction=reading.direction, prompt_name=reading.prompt_name
         )
 
-    async def _run(self, encoded: list[Ids], deadline: float, disconnected: Disconnected) -> Job:
+    def _look_up(self, keys: list[bytes]) -> tuple[Vectors, list[int]]:
+        """What the cache has, float32[texts, dimension], and the rows that it has not."""
+        vectors = np.empty((len(keys), self._dimension), dtype=np.float32)
+        missing = []
+        for row, key in enumerate(keys):
+            if (known := self._cache.get(key)) is None:
+                missing.append(row)
+            else:
+                vectors[row] = known
+        self._metrics.cached.labels("hit").inc(len(keys) - len(missing))
+        self._metrics.cached.labels("miss").inc(len(missing))
+        return vectors, missing
+
+    async def _run(self, encoded: list[Ids], deadline: float, lane: Lane, disconnected: Disconnected) -> Job:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
             if not done.done():
                 done.set_result(None)
 
-        job = Job(len(encoded), dimension=self._dimension, deadline=deadline, on_done=wake)
+        job = Job(len(encoded), dimension=self._dimension, deadline=deadline, on_done=wake, lane=lane)
         self._metrics.shared.inc(self._queue.submit(job, encoded))
         try:
             await _wait(done, deadline, disconnected)

@@ -51,6 +51,15 @@ class ServerSettings(BaseSettings):
     tokenizer_threads: PositiveInt = Field(2, description="threads that turn texts into tokens")
     max_batch_tokens: PositiveInt = Field(1024, description="most tokens of one batch, padding included")
     max_batch_items: PositiveInt = Field(64, description="most texts of one batch")
+    max_bulk_batch_tokens: PositiveInt = Field(
+        256, description="the same for bulk work while interactive requests come in, which wait for what has begun"
+    )
+    bulk_texts: PositiveInt = Field(
+        32, description="requests of more texts are bulk, after interactive ones, unless they say otherwise"
+    )
+    cache_bytes: int = Field(
+        33_554_432, ge=0, description="memory for vectors of texts that came before; 0: none are kept"
+    )
     look_ahead: PositiveInt = Field(256, description="how many waiting texts are searched for ones of similar length")
     max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
     max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")

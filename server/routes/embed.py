@@ -1,6 +1,5 @@
 """`/embed`: the route of Text Embeddings Inference, with more forms of answer."""
 
-from functools import partial
 from typing import Any
 
 from litestar import Response, post
@@ -14,8 +13,8 @@ from server.exchange import (
     accepted,
     answer,
     answer_bytes,
-    client_gone,
     direction_of,
+    embed_for,
     errors,
     runtime_of,
     texts_of,
@@ -35,7 +34,9 @@ async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> R
     form = OutputForm(data.output_dtype, data.normalize, data.dimensions)
     runtime.outputs.check(form)
     reading = Reading(data.truncate, direction_of(data.truncation_direction), data.prompt_name)
-    embedded = await runtime.service.embed(texts_of(data.inputs), reading, partial(client_gone, request.receive))
+    embedded = await embed_for(
+        request, texts_of(data.inputs), reading, timeout_ms=data.timeout_ms, priority=data.priority
+    )
     vectors = runtime.outputs.shape(embedded.vectors, form)
     if media_type := accepted(request):
         return answer_bytes(request, vectors, embedded, media_type=media_type)

@@ -1,14 +1,13 @@
 """OpenAI's routes: `/v1/embeddings` and the list of models."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from litestar import Response, get, post
 from litestar.params import JSONBody
 
 from server import schemas
 from server.bodies import base64_rows
-from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, client_gone, errors, runtime_of, texts_of
+from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, embed_for, errors, runtime_of, texts_of
 from server.outputs import OutputForm
 from server.problems import answer_openai
 from server.service import Reading
@@ -28,7 +27,9 @@ async def openai_embeddings(
     runtime = runtime_of(request)
     form = OutputForm(data.output_dtype, unit_length=True, dimensions=data.dimensions)
     runtime.outputs.check(form)
-    embedded = await runtime.service.embed(texts_of(data.input), Reading(), partial(client_gone, request.receive))
+    embedded = await embed_for(
+        request, texts_of(data.input), Reading(), timeout_ms=data.timeout_ms, priority=data.priority
+    )
     vectors = runtime.outputs.shape(embedded.vectors, form)
     rows: Sequence[object] = list(vectors) if data.encoding_format == "float" else base64_rows(vectors)
     body = {

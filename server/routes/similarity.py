@@ -1,13 +1,18 @@
 """`/similarity`: cosines computed here, so that no vector has to travel."""
 
-from functools import partial
-
 from litestar import Response, post
 from litestar.params import JSONBody
 
 from server import schemas
 from server.comparison import plan
-from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, client_gone, direction_of, errors, runtime_of
+from server.exchange import (
+    EMBEDDING_ERRORS,
+    HttpRequest,
+    answer,
+    direction_of,
+    embed_for,
+    errors,
+)
 from server.service import Reading
 
 
@@ -20,5 +25,5 @@ async def similarity(request: HttpRequest, data: JSONBody[schemas.SimilarityRequ
     comparison = plan(data.inputs, data.top_k)
     parameters = data.parameters or schemas.SimilarityParameters()
     reading = Reading(parameters.truncate, direction_of(parameters.truncation_direction), parameters.prompt_name)
-    embedded = await runtime_of(request).service.embed(comparison.texts, reading, partial(client_gone, request.receive))
+    embedded = await embed_for(request, comparison.texts, reading, timeout_ms=data.timeout_ms, priority=data.priority)
     return answer(request, comparison.score(embedded.vectors), embedded)

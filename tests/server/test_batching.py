@@ -1,50 +1,15 @@
 from collections.abc import Sequence
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.arrays import Ids
-from server.batching import WASTE_FLOOR, WASTE_SHARE, BatchLimits, BatchQueue, QueueLimits, choose
-from server.errors import OverloadedError, UnhealthyError
-from server.jobs import Batch, Job
+from server.batching import WASTE_FLOOR, WASTE_SHARE, choose
 
 lengths_strategy = st.lists(st.integers(1, 300), min_size=1, max_size=80)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def padded(lengths: Sequence[int]) -> int:
     return len(lengths) * max(lengths, default=0)
-
-
-def text(length: int, first: int = 0) -> Ids:
-    return np.arange(first, first + length, dtype=np.int32)
-
-
-def job(texts: int, deadline: float = 1e9) -> Job:
-    return Job(texts, dimension=2, deadline=deadline, on_done=lambda: None)
-
-
-def queue(
-    *, items: int = 100, tokens: int = 10_000, batch: BatchLimits | None = None, clock: Clock | None = None
-) -> BatchQueue:
-    made = BatchQueue(QueueLimits(items=items, tokens=tokens), batch or BatchLimits(), clock=clock or Clock())
-    made.worker_up()
-    return made
-
-
-def take(waiting: BatchQueue) -> Batch:
-    batch = waiting.take(padded)
-    assert batch is not None
-    return batch
 
 
 @given(lengths_strategy, st.integers(16, 2048), st.integers(1, 64))
@@ -66,131 +31,3 @@ def test_an_engine_without_padding_fills_its_batch(lengths: list[int], items: in
 def test_a_long_outlier_runs_alone_whoever_came_first() -> None:
     assert choose([256, 10, 11, 12], padded, tokens=1024, items=64) == [0]
     assert sorted(choose([10, 256, 11, 12], padded, tokens=1024, items=64)) == [0, 2, 3]
-
-
-@given(lengths_strategy, st.integers(1, 20))
-def test_everything_is_taken_exactly_once_and_the_oldest_first(lengths: list[int], look_ahead: int) -> None:
-    waiting = queue(tokens=10**6, batch=BatchLimits(tokens=512, items=8, look_ahead=look_ahead))
-    whole = job(len(lengths))
-    waiting.submit(whole, [text(length, first=1000 * i) for i, length in enumerate(lengths)])
-    taken: list[int] = []
-    while waiting.depth().items:
-        oldest = min(set(range(len(lengths))) - set(taken))
-        rows = [row for item in take(waiting).items for row in item.waiters[whole]]
-        assert oldest in rows
-        assert max(rows) < oldest + look_ahead + len(taken)
-        taken += rows
-    assert sorted(taken) == list(range(len(lengths)))
-    assert waiting.depth().tokens == 0
-
-
-@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), max_size=12))
-def test_a_request_is_admitted_whole_or_not_at_all(requests: list[list[int]]) -> None:
-    waiting = queue(items=10, tokens=40)
-    for number, lengths in enumerate(requests):
-        before = waiting.depth()
-        texts = [text(length, first=10_000 * number + 100 * i) for i, length in enumerate(lengths)]
-        too_much = before.items + len(lengths) > 10 or before.tokens + sum(lengths) > 40
-        if too_much and before.items > 0:
-            with pytest.raises(OverloadedError):
-                waiting.submit(job(len(texts)), texts)
-            assert waiting.depth() == before
-        else:
-            waiting.submit(job(len(texts)), texts)
-            after = waiting.depth()
-            assert (after.items, after.tokens) == (before.items + len(lengths), before.tokens + sum(lengths))
-
-
-def test_texts_being_tokenised_hold_their_place() -> None:
-    waiting = queue(items=3)
-    waiting.reserve(2)
-    with pytest.raises(OverloadedError, match="2 texts wait, at most 3"):
-        waiting.reserve(2)
-    waiting.release(2)
-    waiting.reserve(2)
-
-
-def test_retry_after_follows_the_measured_rate() -> None:
-    waiting = queue(items=4)
-    waiting.submit(job(1), [text(10)])
-    waiting.finish(take(waiting), seconds=10.0)  # a second per token
-    waiting.submit(job(4), [text(5, first=100 * i) for i in range(4)])
-    with pytest.raises(OverloadedError) as refusal:
-        waiting.submit(job(1), [text(9, first=5000)])
-    assert refusal.value.retry_after == 20
-    assert refusal.value.reason == "items"
-
-
-def test_identical_texts_in_flight_share_one_item_also_with_one_being_embedded() -> None:
-    waiting = queue()
-    first, second = job(3), job(1)
-    assert waiting.submit(first, [text(4), text(5), text(4)]) == 1
-    batch = take(waiting)
-    assert waiting.submit(second, [text(4)]) == 1
-    assert waiting.depth().items == 0
-    shared = next(item for item in batch.items if len(item.ids) == 4)
-    assert shared.waiters == {first: [0, 2], second: [0]}
-    waiting.finish(batch, seconds=0.1)
-    assert waiting.submit(job(1), [text(4)]) == 0, "what is finished is no longer in flight"
-
-
-def test_shared_work_needs_no_room() -> None:
-    waiting = queue(items=1)
-    waiting.submit(job(1), [text(4)])
-    waiting.submit(job(1), [text(4)])
-    with pytest.raises(OverloadedError):
-        waiting.submit(job(2), [text(4), text(5)])
-
-
-def test_abandoned_work_leaves_at_once_unless_somebody_else_waits_for_it() -> None:
-    waiting = queue()
-    first, second = job(2), job(1)
-    waiting.submit(first, [text(4), text(5)])
-    waiting.submit(second, [text(4)])
-    assert waiting.withdraw(first) == 1
-    assert waiting.depth().items == 1
-    batch = take(waiting)
-    assert [item.waiters for item in batch.items] == [{second: [0]}]
-    assert waiting.withdraw(second) == 0, "it is being embedded already"
-
-
-def test_expired_work_is_set_apart_and_a_later_deadline_of_a_sharer_counts() -> None:
-    clock = Clock()
-    waiting = queue(clock=clock)
-    waiting.submit(job(2, deadline=101), [text(4), text(5)])
-    waiting.submit(job(1, deadline=200), [text(5)])
-    clock.now = 102
-    batch = take(waiting)
-    assert [len(item.ids) for item in batch.expired] == [4]
-    assert [len(item.ids) for item in batch.items] == [5]
-
-
-def test_the_last_worker_takes_the_queue_with_it() -> None:
-    waiting = queue()
-    waiting.worker_up()
-    waiting.submit(job(2), [text(4), text(5)])
-    assert waiting.worker_down() == []
-    assert len(waiting.worker_down()) == 2
-    with pytest.raises(UnhealthyError):
-        waiting.submit(job(1), [text(4)])
-    waiting.worker_up()
-    waiting.submit(job(1), [text(4)])
-
-
-def test_a_closed_queue_sends_workers_home_and_takes_nothing() -> None:
-    waiting = queue()
-    waiting.submit(job(1), [text(4)])
-    assert len(waiting.close()) == 1
-    assert waiting.take(padded) is None
-    with pytest.raises(UnhealthyError):
-        waiting.reserve(1)
-
-
-def test_the_age_of_the_oldest_text_is_told() -> None:
-    clock = Clock()
-    waiting = queue(clock=clock)
-    assert waiting.depth().oldest_seconds == 0
-    waiting.submit(job(1), [text(4)])
-    clock.now += 3
-    waiting.submit(job(1), [text(5)])
-    assert waiting.depth().oldest_seconds == 3

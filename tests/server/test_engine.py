@@ -9,11 +9,12 @@ import pytest
 from bundle.arrays import Ids
 from bundle.errors import BundleError
 from bundle.runtime import Encoder
-from server.batching import BatchLimits, BatchQueue, QueueLimits
+from server.batching import BatchLimits
 from server.engine import Engine
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
 from server.jobs import Job
 from server.metrics import Metrics
+from server.queue import BatchQueue, QueueLimits
 from tests.server.conftest import LETHAL, POISON, FakeEncoder, Mood
 
 PROBE = np.array([1], dtype=np.int32)

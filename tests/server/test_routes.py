@@ -306,6 +306,33 @@ def test_bad_input_is_answered_as_documented_and_the_server_goes_on(
     assert client.post("/embed", json={"inputs": "cat"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/embed", "/similarity", "/v1/embeddings"])
+@pytest.mark.parametrize(
+    ("headers", "fields", "status"),
+    [
+        ({"x-request-timeout-ms": "20000", "x-request-priority": "Bulk"}, {}, 200),
+        ({}, {"timeout_ms": 20_000, "priority": "bulk"}, 200),
+        ({"x-request-timeout-ms": "0.000001"}, {}, 504),
+        ({"x-request-timeout-ms": "0.000001"}, {"timeout_ms": 20_000}, 200),
+        ({"x-request-timeout-ms": "soon"}, {}, 422),
+        ({"x-request-timeout-ms": "nan"}, {}, 422),
+        ({"x-request-priority": "urgent"}, {}, 422),
+        ({}, {"timeout_ms": 0}, 422),
+        ({}, {"priority": "urgent"}, 422),
+    ],
+)
+def test_every_embedding_route_takes_deadline_and_priority(
+    client: Client, path: str, headers: dict[str, str], fields: dict[str, Any], status: int
+) -> None:
+    unseen = f"{path} {headers} {fields}"  # not in the cache
+    bodies: dict[str, dict[str, Any]] = {
+        "/embed": {"inputs": unseen},
+        "/similarity": {"inputs": {"source_sentence": unseen, "sentences": ["cat"]}},
+        "/v1/embeddings": {"input": unseen},
+    }
+    assert client.post(path, json=bodies[path] | fields, headers=headers).status_code == status
+
+
 def test_openai_errors_have_openais_shape(client: Client) -> None:
     response = client.post("/v1/embeddings", json={"input": ["cat"] * 65})
     error = msgspec.json.decode(response.content, type=schemas.OpenAIErrorBody).error

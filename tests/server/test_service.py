@@ -10,11 +10,14 @@ import pytest
 
 from bundle.errors import EmptyInputError, TextTooLongError
 from bundle.text import TextEncoder
-from server.batching import BatchLimits, BatchQueue, QueueLimits
+from server.batching import BatchLimits
+from server.cache import VectorCache
 from server.engine import Engine
 from server.errors import ClientGoneError, OverloadedError, RequestTimeoutError
 from server.metrics import Metrics
-from server.service import Embedded, EmbeddingService, Reading
+from server.queue import BatchQueue, QueueLimits
+from server.service import Embedded, EmbeddingService, Reading, Urgency
+from tests.conftest import WORDS
 from tests.server.conftest import FakeEncoder, Mood
 
 Scenario = Callable[["World"], Awaitable[None]]
@@ -31,17 +34,21 @@ async def leaves() -> None:
 class World:
     """A service whose one worker is busy with a batch for as long as `gate` is closed."""
 
-    def __init__(self, tokenizer_file: Path, *, timeout: float = 30, queue_items: int = 100) -> None:
+    def __init__(
+        self, tokenizer_file: Path, *, timeout: float = 30, queue_items: int = 100, cache_bytes: int = 0
+    ) -> None:
         self.mood = Mood()
         self.metrics = Metrics()
         self.queue = BatchQueue(QueueLimits(items=queue_items), BatchLimits())
         self.service = EmbeddingService(
             TextEncoder.from_file(tokenizer_file, max_length=32),
             self.queue,
+            VectorCache(cache_bytes),
             self.metrics,
             dimension=2,
             auto_truncate=True,
             max_texts=64,
+            bulk_texts=8,
             timeout=timeout,
             tokenizer_threads=1,
         )
@@ -134,6 +141,77 @@ def test_a_request_is_given_up_at_its_deadline_though_the_worker_hangs(tokenizer
         assert not world.embedded("cat")
 
     World(tokenizer_file, timeout=0.05).run(scenario)
+
+
+def test_a_client_may_wait_less_long_than_the_server_but_not_longer(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        with pytest.raises(RequestTimeoutError):
+            await world.service.embed(["cat"], Reading(), stays, Urgency(timeout=0.05))
+        world.mood.gate.set()
+        await busy
+        assert not world.embedded("cat")
+
+    World(tokenizer_file).run(scenario)
+
+    async def impatient(world: World) -> None:
+        await world.occupy()
+        with pytest.raises(RequestTimeoutError):
+            await world.service.embed(["cat"], Reading(), stays, Urgency(timeout=1e9))
+
+    World(tokenizer_file, timeout=0.05).run(impatient)
+
+
+@pytest.mark.parametrize(
+    ("texts", "urgency", "bulk"),
+    [
+        (8, Urgency(), 0),
+        (9, Urgency(), 9),
+        (9, Urgency(lane="interactive"), 0),
+        (1, Urgency(lane="bulk"), 1),
+    ],
+)
+def test_many_texts_are_bulk_unless_they_say_otherwise(
+    tokenizer_file: Path, texts: int, urgency: Urgency, bulk: int
+) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        inputs = [f"cat {word}" for word in WORDS[:texts]]
+        waiting = asyncio.create_task(world.service.embed(inputs, Reading(), stays, urgency))
+        while world.queue.depth().tokens == 0:
+            await asyncio.sleep(0.001)
+        assert world.queue.depth().bulk_items == bulk
+        world.mood.gate.set()
+        await asyncio.gather(busy, waiting)
+
+    World(tokenizer_file).run(scenario)
+
+
+def test_what_came_before_is_not_embedded_again(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        first = await world.service.embed(["cat", "dog"], Reading(), stays)
+        batches = len(world.mood.batches)
+        again = await world.service.embed(["dog", "cat", "dog"], Reading(), stays)
+        assert np.array_equal(again.vectors, first.vectors[[1, 0, 1]])
+        assert len(world.mood.batches) == batches, "all from the cache"
+        assert (again.queue_seconds, again.inference_seconds) == (0, 0)
+        mixed = await world.service.embed(["bird", "dog"], Reading(), stays)
+        assert np.array_equal(mixed.vectors[1], first.vectors[1])
+        assert world.mood.batches[-1] == [world.service._text_encoder.encode(["bird"])[0].tolist()]
+        assert world.value("disco_cache_texts_total", result="hit") == 4
+        assert world.value("disco_cache_texts_total", result="miss") == 3
+
+    World(tokenizer_file, cache_bytes=10_000).run(scenario)
+
+
+def test_what_reads_differently_is_another_text(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        text = " ".join(["cat"] * 40 + ["dog"] * 40)
+        right = await world.service.embed([text], Reading(), stays)
+        left = await world.service.embed([text], Reading(direction="left"), stays)
+        assert not np.array_equal(left.vectors, right.vectors)
+
+    World(tokenizer_file, cache_bytes=10_000).run(scenario)
 
 
 def test_overload_is_refused_whole_and_before_tokenising(tokenizer_file: Path) -> None:

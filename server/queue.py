@@ -1,0 +1,251 @@
+"""The queue between requests and workers. Knows neither HTTP, asyncio nor ONNX.
+
+There is no timer: a free worker takes the next batch at once, so batches grow only because the workers are busy. Texts
+of interactive requests go before those of bulk ones, but not always. All state of `BatchQueue` is guarded by its one
+lock, which is never held while texts are tokenised or embedded.
+"""
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from bundle.arrays import Ids
+from server.batching import BatchLimits, Cost, choose
+from server.errors import OverloadedError, UnhealthyError
+from server.jobs import LANES, Batch, Item, Job, Lane
+
+# A short queue is split between idle workers, but not into pieces that are smaller than this.
+SMALLEST_SHARE = 128
+LONGEST_RETRY = 60
+# Of so many batches one is bulk's, however much interactive work waits.
+BULK_TURN = 8
+# So long after the last interactive request bulk batches stay small.
+INTERACTIVE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """How much may wait."""
+
+    items: int = 4096
+    tokens: int = 262_144
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much waits."""
+
+    items: int
+    tokens: int
+    oldest_seconds: float
+    bulk_items: int = 0
+    """How many of the items are in no hurry."""
+
+
+class BatchQueue:
+    """Admits requests as a whole or not at all, shares identical texts, and hands batches to workers."""
+
+    def __init__(
+        self,
+        limits: QueueLimits,
+        batch_limits: BatchLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits
+        self._batch_limits = batch_limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
+        self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
+        self._waiting_tokens = 0
+        self._reserved = 0
+        self._workers = 0
+        self._idle = 0
+        self._closed = False
+        self._passed_over = 0  # batches that bulk work has waited for
+        self._last_interactive = -math.inf
+        self._seconds_per_token = 0.0  # of one worker, smoothed
+
+    # Called by whoever serves requests.
+
+    def reserve(self, items: int) -> None:
+        """Claim room for texts whose lengths are not known yet, so that overload is refused before any work.
+
+        Raises:
+            OverloadedError: the queue is full.
+            UnhealthyError: there is no worker.
+        """
+        with self._lock:
+            # Every text has at least one token.
+            self._admit(items, tokens=items)
+            self._reserved += items
+
+    def release(self, items: int) -> None:
+        """Return what `reserve` claimed."""
+        with self._lock:
+            self._reserved -= items
+
+    def submit(self, job: Job, texts: Sequence[Ids]) -> int:
+        """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
+
+        Raises:
+            OverloadedError: the queue has no room for all of them.
+            UnhealthyError: there is no worker.
+        """
+        now = self._clock()
+        keys = [ids.tobytes() for ids in texts]
+        with self._lock:
+            fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
+            tokens = sum(len(ids) for ids in fresh.values())
+            self._admit(len(fresh), tokens)
+            if job.lane == "interactive":
+                self._last_interactive = now
+            for key, ids in fresh.items():
+                self._in_flight[key] = self._waiting[job.lane][key] = Item(ids, key, now, job.deadline, job.lane)
+            self._waiting_tokens += tokens
+            for row, key in enumerate(keys):
+                item = self._in_flight[key]
+                item.join(job, row)
+                if job.lane == "interactive" and item.lane == "bulk":
+                    self._hurry(item)
+            if fresh:
+                self._work.notify()
+        return len(keys) - len(fresh)
+
+    def withdraw(self, job: Job) -> int:
+        """Forget `job`; texts nobody else waits for leave the queue. Returns how many left."""
+        dropped = 0
+        with self._lock:
+            for item in job.items:
+                item.waiters.pop(job, None)
+                if not item.waiters and self._waiting[item.lane].get(item.key) is item:
+                    self._remove(item)
+                    dropped += 1
+        return dropped
+
+    def depth(self) -> Depth:
+        """How much waits right now; texts that are still being tokenised count as items."""
+        with self._lock:
+            oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
+            age = self._clock() - min(oldest) if oldest else 0.0
+            bulk = len(self._waiting["bulk"])
+            return Depth(self._count() + self._reserved, self._waiting_tokens, age, bulk_items=bulk)
+
+    # Called by workers.
+
+    def worker_up(self) -> None:
+        """A worker is ready to take batches."""
+        with self._lock:
+            self._workers += 1
+
+    def worker_down(self) -> list[Item]:
+        """A worker is gone. With the last one everything that waits leaves the queue: the caller must fail it."""
+        with self._lock:
+            self._workers -= 1
+            return self._remove_all() if self._workers == 0 else []
+
+    def take(self, cost: Cost) -> Batch | None:
+        """Wait for work and take the next batch that suits an engine of this `cost`; None when the queue is closed."""
+        with self._lock:
+            while not self._count() and not self._closed:
+                self._idle += 1
+                self._work.wait()
+                self._idle -= 1
+            if self._closed:
+                return None
+            batch = self._next_batch(self._next_lane(), cost)
+            if self._count():
+                self._work.notify()  # one worker wakes the next, and only while there is work
+            return batch
+
+    def finish(self, batch: Batch, seconds: float | None) -> None:
+        """`batch` is embedded (in `seconds`) or has failed (None): later texts no longer join its items."""
+        with self._lock:
+            for item in batch.items:
+                del self._in_flight[item.key]
+            if seconds is not None and batch.tokens:
+                latest = seconds / batch.tokens
+                self._seconds_per_token += (latest - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1)
+
+    def close(self) -> list[Item]:
+        """Send the workers home; what still waits leaves the queue: the caller must fail it."""
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+            return self._remove_all()
+
+    # The lock is held below.
+
+    def _admit(self, items: int, tokens: int) -> None:
+        if self._workers == 0 or self._closed:
+            raise UnhealthyError("no engine worker is running; try again later")
+        waiting = self._count() + self._reserved
+        if items == 0 or waiting == 0:
+            return  # an empty queue takes any request, or the largest ones could never be served
+        if waiting + items > self._limits.items:
+            raise self._overloaded("items", f"{waiting} texts wait, at most {self._limits.items} may")
+        if self._waiting_tokens + tokens > self._limits.tokens:
+            raise self._overloaded("tokens", f"{self._waiting_tokens} tokens wait, at most {self._limits.tokens} may")
+
+    def _overloaded(self, reason: str, detail: str) -> OverloadedError:
+        seconds = self._waiting_tokens * self._seconds_per_token / max(self._workers, 1)
+        retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
+        return OverloadedError(f"Model is overloaded: {detail}", reason=reason, retry_after=retry_after)
+
+    def _next_lane(self) -> Lane:
+        """Interactive work first, but one batch in `BULK_TURN` is bulk's when both wait."""
+        bulk_waits = bool(self._waiting["bulk"])
+        if self._waiting["interactive"] and not (bulk_waits and self._passed_over + 1 >= BULK_TURN):
+            self._passed_over += bulk_waits
+            return "interactive"
+        self._passed_over = 0
+        return "bulk"
+
+    def _next_batch(self, lane: Lane, cost: Cost) -> Batch:
+        now = self._clock()
+        window = list(islice(self._waiting[lane].values(), self._batch_limits.look_ahead))
+        expired = [item for item in window if item.deadline <= now]
+        for item in expired:
+            self._remove(item)
+        live = [item for item in window if item.deadline > now]
+        if not live:
+            return Batch([], expired, cost=0)
+        lengths = [len(item.ids) for item in live]
+        picked = choose(lengths, cost, tokens=self._token_budget(lane, now), items=self._batch_limits.items)
+        items = [live[i] for i in picked]
+        for item in items:
+            del self._waiting[lane][item.key]
+            self._waiting_tokens -= len(item.ids)
+        return Batch(items, expired, cost=cost([len(item.ids) for item in items]))
+
+    def _token_budget(self, lane: Lane, now: float) -> int:
+        fair_share = math.ceil(self._waiting_tokens / (self._idle + 1))
+        disturbs = lane == "bulk" and now - self._last_interactive < INTERACTIVE_SECONDS
+        most = min(self._batch_limits.tokens, self._batch_limits.bulk_tokens if disturbs else math.inf)
+        return int(min(most, max(fair_share, SMALLEST_SHARE)))
+
+    def _count(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def _hurry(self, item: Item) -> None:
+        """Somebody waits for `item` who is in a hurry."""
+        if self._waiting["bulk"].get(item.key) is item:
+            self._waiting["interactive"][item.key] = self._waiting["bulk"].pop(item.key)
+        item.lane = "interactive"
+
+    def _remove(self, item: Item) -> None:
+        del self._waiting[item.lane][item.key]
+        del self._in_flight[item.key]
+        self._waiting_tokens -= len(item.ids)
+
+    def _remove_all(self) -> list[Item]:
+        items = [item for lane in self._waiting.values() for item in lane.values()]
+        for item in items:
+            self._remove(item)
+        return items
