@@ -10,7 +10,8 @@ url=http://127.0.0.1:$port
 short=build/short-queries.txt
 mkdir -p "$out" build
 
-python -m server --bundle "$bundle" --port "$port" --log-level warning &
+# Texts recur within a run: without a cache every one of them is embedded.
+python -m server --bundle "$bundle" --port "$port" --cache-bytes 0 --log-level warning &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do curl --silent --fail "$url/ready" && break; sleep 0.1; done
