@@ -7,9 +7,12 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components
 
 from server import docs
+from server.access import COMPONENTS, SECURITY_SCHEME, Guard
 from server.bodies import StrictJson
+from server.keys import ApiKeys
 from server.metrics import Metrics
 from server.problems import PROBLEMS, answer_native
 from server.routes import HANDLERS
@@ -22,8 +25,14 @@ def create_app(settings: ServerSettings) -> Litestar:
     """Make the application; its lifespan opens the bundle and starts the workers.
 
     `app.state.runtime` is there while it runs, `app.state.metrics` always.
+
+    Raises:
+        ApiKeysError: the file of API keys cannot be read, or holds none.
     """
     metrics = Metrics()
+    guards = []
+    if settings.api_keys is not None:
+        guards.append(Guard(ApiKeys(settings.api_keys), protect_operations=settings.protect_operations))
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -32,6 +41,7 @@ def create_app(settings: ServerSettings) -> Litestar:
             yield
 
     app = Litestar(
+        guards=guards,
         route_handlers=[*HANDLERS, *docs.HANDLERS],
         dto=StrictJson,
         return_dto=None,
@@ -44,6 +54,8 @@ def create_app(settings: ServerSettings) -> Litestar:
             version="1",
             description="Embeddings of texts, compatible with Text Embeddings Inference and OpenAI.",
             render_plugins=[],
+            components=COMPONENTS if guards else Components(),
+            security=[{SECURITY_SCHEME: []}] if guards else None,
         ),
         # Litestar would configure the process's loggers; that is the program's business.
         logging_config=None,

@@ -6,6 +6,8 @@ from typing import Any
 
 from litestar import MediaType, Request, Response, get
 
+from server.access import OPERATIONAL
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h2 { border-top: 1px solid #ccc; padding-top: 1rem } code, pre { background: #f4f4f4; border-radius: 4px }
@@ -13,13 +15,13 @@ pre { padding: .7rem; overflow-x: auto } code { padding: .1rem .3rem } td { padd
 """
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", opt=OPERATIONAL, include_in_schema=False)
 async def openapi_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Answer the OpenAPI document."""
     return request.app.openapi_schema.to_schema()
 
 
-@get("/docs", media_type=MediaType.HTML, include_in_schema=False)
+@get("/docs", opt=OPERATIONAL, media_type=MediaType.HTML, include_in_schema=False)
 async def page(request: Request[Any, Any, Any]) -> Response[str]:
     """Answer a page for people."""
     return Response(render(request.app.openapi_schema.to_schema()), media_type=MediaType.HTML)

@@ -14,6 +14,10 @@ class InvalidRequestError(DiscoError):
     """The body is JSON, but a field is missing, mistyped or out of range."""
 
 
+class UnauthorizedError(DiscoError):
+    """The route needs an API key, and the request brings none or a wrong one."""
+
+
 class UnsupportedMediaTypeError(DiscoError):
     """The body claims to be something other than JSON."""
 

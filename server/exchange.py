@@ -24,6 +24,7 @@ HttpRequest = Request[Any, Any, Any]
 
 EMBEDDING_ERRORS = {
     400: "The body is not JSON, or there is nothing to embed.",
+    401: "The server asks for an API key, and none or a wrong one was sent.",
     413: "The body is larger than the payload limit.",
     415: "The body is not declared as JSON.",
     422: "A field is missing or wrong, there are too many texts, or one is too long.",
@@ -32,7 +33,7 @@ EMBEDDING_ERRORS = {
     503: "No engine worker is running.",
     504: "The work was not done in time.",
 }
-TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 413, 415, 422)}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 413, 415, 422)}
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"

@@ -26,6 +26,7 @@ from server.errors import (
     MalformedBodyError,
     OverloadedError,
     RequestTimeoutError,
+    UnauthorizedError,
     UnhealthyError,
     UnsupportedMediaTypeError,
 )
@@ -46,6 +47,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     EmptyInputError: Problem(400, "Empty", "invalid_request_error"),
     MalformedBodyError: Problem(400, "Validation", "invalid_request_error"),
     ValidationException: Problem(400, "Validation", "invalid_request_error"),  # Litestar's answer to a missing body
+    UnauthorizedError: Problem(401, "Unauthorized", "authentication_error"),
     NotFoundException: Problem(404, "NotFound", "invalid_request_error"),
     MethodNotAllowedException: Problem(405, "MethodNotAllowed", "invalid_request_error"),
     RequestEntityTooLarge: Problem(413, "PayloadTooLarge", "invalid_request_error"),
@@ -114,6 +116,8 @@ def _message(error: Exception) -> str:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, OverloadedError):
         return {"retry-after": str(error.retry_after)}
+    if isinstance(error, UnauthorizedError):
+        return {"www-authenticate": "Bearer"}
     if isinstance(error, HTTPException) and error.headers:
         return dict(error.headers)
     return {}

@@ -16,7 +16,7 @@ def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT, finish what was accepted, and return.
 
     Raises:
-        DiscoError: the bundle cannot be served.
+        DiscoError: the bundle cannot be served, or the API keys cannot be read.
         SystemExit: the address cannot be listened on; uvicorn has logged why.
     """
     app = create_app(settings)

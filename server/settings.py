@@ -40,6 +40,10 @@ class ServerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    api_keys: Path | None = Field(
+        None, description="file with one API key a line, read anew when it changes; unset: nobody needs a key"
+    )
+    protect_operations: bool = Field(False, description="/metrics, /docs and /openapi.json need a key too")
     payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
     max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
     auto_truncate: bool = Field(True, description="cut texts that are too long, unless the request says otherwise")

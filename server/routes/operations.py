@@ -3,6 +3,7 @@
 from litestar import MediaType, Response, get
 
 from server import schemas
+from server.access import OPERATIONAL, PUBLIC
 from server.errors import UnhealthyError
 from server.exchange import HttpRequest, errors, runtime_of
 
@@ -13,7 +14,12 @@ async def info(request: HttpRequest) -> schemas.Info:
     return runtime_of(request).info
 
 
-@get("/health", responses=errors({503: "An engine worker is down or hangs."}), summary="Does the engine work?")
+@get(
+    "/health",
+    opt=PUBLIC,
+    responses=errors({503: "An engine worker is down or hangs."}),
+    summary="Does the engine work?",
+)
 async def health(request: HttpRequest) -> Response[None]:
     """Answer an empty 200 while every engine worker works."""
     if not runtime_of(request).engine.healthy:
@@ -21,7 +27,12 @@ async def health(request: HttpRequest) -> Response[None]:
     return Response(None, media_type=MediaType.TEXT)
 
 
-@get("/ready", responses=errors({503: "Starting, shutting down or unhealthy."}), summary="Should it get traffic?")
+@get(
+    "/ready",
+    opt=PUBLIC,
+    responses=errors({503: "Starting, shutting down or unhealthy."}),
+    summary="Should it get traffic?",
+)
 async def ready(request: HttpRequest) -> Response[None]:
     """Answer an empty 200 while new requests are welcome."""
     if not runtime_of(request).ready:
@@ -29,7 +40,7 @@ async def ready(request: HttpRequest) -> Response[None]:
     return Response(None, media_type=MediaType.TEXT)
 
 
-@get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8", summary="Prometheus metrics")
+@get("/metrics", opt=OPERATIONAL, media_type="text/plain; version=0.0.4; charset=utf-8", summary="Prometheus metrics")
 async def metrics(request: HttpRequest) -> Response[bytes]:
     """Answer all metrics in Prometheus' text format."""
     return Response(request.app.state.metrics.render())
