@@ -1,7 +1,7 @@
 """The one table from an error to what a client is told: status, type and body.
 
-Native routes answer in the shape of Text Embeddings Inference, OpenAI's route in OpenAI's. Neither an answer nor a
-log line made here contains a user's text.
+Native routes answer in the shape of Text Embeddings Inference, OpenAI's route in OpenAI's and Cohere's in Cohere's.
+Neither an answer nor a log line made here contains a user's text.
 """
 
 import logging
@@ -30,7 +30,7 @@ from server.errors import (
     UnhealthyError,
     UnsupportedMediaTypeError,
 )
-from server.schemas import ErrorBody, OpenAIError, OpenAIErrorBody
+from server.schemas import CohereError, ErrorBody, OpenAIError, OpenAIErrorBody
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,13 @@ def answer_openai(request: Request[Any, Any, Any], error: Exception) -> Response
     problem = _record(request, error)
     detail = OpenAIError(message=_message(error), type=problem.openai_type, param=None, code=problem.error_type.lower())
     body = OpenAIErrorBody(error=detail)
+    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+
+
+def answer_cohere(request: Request[Any, Any, Any], error: Exception) -> Response[CohereError]:
+    """Litestar's exception handler for Cohere's route."""
+    problem = _record(request, error)
+    body = CohereError(message=_message(error))
     return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
 
 

@@ -158,6 +158,37 @@ def test_openai_floats_and_base64_agree(client: Client, reference: Embedder, pat
         assert np.array_equal(np.array(rows, dtype=np.float32), expected)
 
 
+def test_cohere_gets_every_type_at_once(client: Client, reference: Embedder, tiny_bundle: Bundle) -> None:
+    types = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
+    body = {"model": "any", "texts": ["the cat", "dog"], "embedding_types": types, "input_type": "search_query"}
+    answer = msgspec.json.decode(client.post("/v2/embed", json=body).content, type=schemas.CohereResponse)
+    expected = reference.embed(["the cat", "dog"], prompt_name="query")
+    assert answer.embeddings.floats is not None
+    assert np.array_equal(np.array(answer.embeddings.floats, dtype=np.float32), expected)
+    assert answer.embeddings.base64 == [base64.b64encode(row.tobytes()).decode() for row in expected]
+    output_range = tiny_bundle.manifest.output_range
+    assert output_range is not None
+    narrow: tuple[OutputType, ...] = ("int8", "uint8", "binary", "ubinary")
+    for name in narrow:
+        codes = convert(expected, name, output_range=output_range)
+        assert getattr(answer.embeddings, name) == codes.tolist()
+    assert answer.meta.billed_units.input_tokens == 9
+
+    plain = client.post("/v2/embed", json={"texts": ["dog"], "input_type": "search_document"}).json()
+    assert plain["embeddings"].keys() == {"float"}, "and a prompt that the model lacks is left out"
+    assert np.array_equal(np.array(plain["embeddings"]["float"], dtype=np.float32), reference.embed(["dog"]))
+
+
+@pytest.mark.parametrize(("side", "kept"), [("END", "cat"), ("START", "dog")])
+def test_cohere_says_which_end_is_cut(client: Client, reference: Embedder, side: str, kept: str) -> None:
+    text = " ".join(["cat"] * 30 + ["dog"] * 30)
+    answer = client.post("/v2/embed", json={"texts": [text], "truncate": side}).json()
+    np.testing.assert_allclose(answer["embeddings"]["float"], reference.embed([" ".join([kept] * 30)]), atol=1e-6)
+    refused = client.post("/v2/embed", json={"texts": [text], "truncate": "NONE"})
+    assert refused.status_code == 422
+    assert refused.json() == {"message": "`inputs` must have at most 32 tokens. Given: 62"}
+
+
 def test_tokenize_tells_where_tokens_stand(client: Client) -> None:
     response = client.post("/tokenize", json={"inputs": "the Cat", "prompt_name": "query"})
     (tokens,) = msgspec.json.decode(response.content, type=list[list[schemas.TokenBody]])
