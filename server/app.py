@@ -30,9 +30,7 @@ def create_app(settings: ServerSettings) -> Litestar:
         ApiKeysError: the file of API keys cannot be read, or holds none.
     """
     metrics = Metrics()
-    guards = []
-    if settings.api_keys is not None:
-        guards.append(Guard(ApiKeys(settings.api_keys), protect_operations=settings.protect_operations))
+    keys = ApiKeys(settings.api_keys) if settings.api_keys is not None else None
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -41,7 +39,7 @@ def create_app(settings: ServerSettings) -> Litestar:
             yield
 
     app = Litestar(
-        guards=guards,
+        guards=[Guard(keys, protect_operations=settings.protect_operations)],
         route_handlers=[*HANDLERS, *docs.HANDLERS],
         dto=StrictJson,
         return_dto=None,
@@ -54,8 +52,8 @@ def create_app(settings: ServerSettings) -> Litestar:
             version="1",
             description="Embeddings of texts, compatible with Text Embeddings Inference and OpenAI.",
             render_plugins=[],
-            components=COMPONENTS if guards else Components(),
-            security=[{SECURITY_SCHEME: []}] if guards else None,
+            components=COMPONENTS if keys else Components(),
+            security=[{SECURITY_SCHEME: []}] if keys else None,
         ),
         # Litestar would configure the process's loggers; that is the program's business.
         logging_config=None,

@@ -19,7 +19,7 @@ from bundle.errors import DiscoError
 from bundle.runtime import Encoder
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
 from server.jobs import Batch, fail_items
-from server.metrics import Metrics
+from server.metrics import ModelMetrics
 from server.queue import BatchQueue
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Engine:
         self,
         open_encoder: Callable[[], Encoder],
         queue: BatchQueue,
-        metrics: Metrics,
+        metrics: ModelMetrics,
         *,
         workers: int,
         probe: Ids,
@@ -96,7 +96,7 @@ class _Worker(threading.Thread):
         self,
         open_encoder: Callable[[], Encoder],
         queue: BatchQueue,
-        metrics: Metrics,
+        metrics: ModelMetrics,
         *,
         number: int,
         probe: Ids,
@@ -181,7 +181,7 @@ class _Worker(threading.Thread):
 
     def _embed(self, encoder: Encoder, batch: Batch) -> None:
         if batch.expired:
-            self._metrics.dropped.labels("expired").inc(len(batch.expired))
+            self._metrics.dropped["expired"].inc(len(batch.expired))
             self._post(fail_items, batch.expired, RequestTimeoutError("the deadline passed while the text was queued"))
         if not batch.items:
             return

@@ -14,6 +14,18 @@ class InvalidRequestError(DiscoError):
     """The body is JSON, but a field is missing, mistyped or out of range."""
 
 
+class UnknownModelError(DiscoError):
+    """The request names a model that is not served."""
+
+
+class ReloadError(DiscoError):
+    """The bundles that were asked for cannot be served together, or in the place of those that are."""
+
+
+class ForbiddenError(DiscoError):
+    """The route is not open to anybody as the server is set up."""
+
+
 class UnauthorizedError(DiscoError):
     """The route needs an API key, and the request brings none or a wrong one."""
 

@@ -17,6 +17,7 @@ from server import schemas, timings
 from server.bodies import JsonResponse, npy_file
 from server.errors import InvalidRequestError
 from server.jobs import LANES, Lane
+from server.model import Model
 from server.runtime import Runtime
 from server.service import Embedded, Reading, Text, Urgency
 
@@ -25,6 +26,7 @@ HttpRequest = Request[Any, Any, Any]
 EMBEDDING_ERRORS = {
     400: "The body is not JSON, or there is nothing to embed.",
     401: "The server asks for an API key, and none or a wrong one was sent.",
+    404: "There is no model of that name.",
     413: "The body is larger than the payload limit.",
     415: "The body is not declared as JSON.",
     422: "A field is missing or wrong, there are too many texts, or one is too long.",
@@ -33,7 +35,7 @@ EMBEDDING_ERRORS = {
     503: "No engine worker is running.",
     504: "The work was not done in time.",
 }
-TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 413, 415, 422)}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 413, 415, 422)}
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"
@@ -51,6 +53,15 @@ def runtime_of(request: HttpRequest) -> Runtime:
     """What lives while the server runs."""
     runtime: Runtime = request.app.state.runtime
     return runtime
+
+
+def model_of(request: HttpRequest, name: str | None) -> Model:
+    """The model of that name.
+
+    Raises:
+        UnknownModelError: there are several, and none is called so.
+    """
+    return runtime_of(request).model(name)
 
 
 def texts_of(inputs: str | Sequence[str | int | list[int]]) -> list[Text]:
@@ -74,16 +85,18 @@ def direction_of(side: schemas.Side) -> Direction:
     return "left" if side in ("left", "Left") else "right"
 
 
-def answer(request: HttpRequest, content: object, embedded: Embedded) -> Response[Any]:
+def answer(request: HttpRequest, model: Model, content: object, embedded: Embedded) -> Response[Any]:
     """Answer JSON with the timing headers."""
-    return JsonResponse(content, headers=_account(request, embedded))
+    return JsonResponse(content, headers=_account(request, model, embedded))
 
 
-def answer_bytes(request: HttpRequest, vectors: NDArray[Any], embedded: Embedded, *, media_type: str) -> Response[Any]:
+def answer_bytes(
+    request: HttpRequest, model: Model, vectors: NDArray[Any], embedded: Embedded, *, media_type: str
+) -> Response[Any]:
     """Answer the rows of `vectors` as bytes: little-endian and one after the other (RAW), or as a file of numpy's."""
     body = npy_file(vectors) if media_type == NPY else np.ascontiguousarray(vectors).tobytes()
     shape = {"x-embedding-dtype": str(vectors.dtype), "x-embedding-shape": ",".join(map(str, vectors.shape))}
-    return Response(body, media_type=media_type, headers=shape | _account(request, embedded))
+    return Response(body, media_type=media_type, headers=shape | _account(request, model, embedded))
 
 
 def accepted(request: HttpRequest) -> str | None:
@@ -94,6 +107,7 @@ def accepted(request: HttpRequest) -> str | None:
 
 async def embed_for(
     request: HttpRequest,
+    model: Model,
     texts: Sequence[Text],
     reading: Reading,
     *,
@@ -109,7 +123,7 @@ async def embed_for(
         DiscoError: whatever `EmbeddingService.embed` raises.
     """
     urgency = _urgency(request, timeout_ms, priority)
-    return await runtime_of(request).service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+    return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
 
 
 async def _client_gone(receive: Receive) -> None:
@@ -138,13 +152,13 @@ def _positive(header: str) -> float:
     return number
 
 
-def _account(request: HttpRequest, embedded: Embedded) -> dict[str, str]:
+def _account(request: HttpRequest, model: Model, embedded: Embedded) -> dict[str, str]:
     """Count the request and say where its time went."""
     spent = embedded.timings(time.perf_counter() - request.scope["state"]["started"])
-    request.app.state.metrics.request_done(spent, texts=len(embedded.vectors))
+    model.metrics.request_done(spent, texts=len(embedded.vectors))
     return timings.headers(
         spent,
         characters=embedded.characters,
         tokens=embedded.tokens,
-        compute_type=runtime_of(request).compute_type,
+        compute_type=model.compute_type,
     )

@@ -28,6 +28,53 @@ BATCH_ITEMS = tuple(2**i for i in range(11))
 BATCH_TOKENS = tuple(2**i for i in range(3, 18))
 
 
+class ModelMetrics:
+    """The series of one model; a model that takes its place goes on with them."""
+
+    def __init__(self, families: "Metrics", model: str) -> None:
+        self.texts = families.texts.labels(model)
+        self.tokens = families.tokens.labels(model)
+        self.padded_tokens = families.padded_tokens.labels(model)
+        self.shared = families.shared.labels(model)
+        self.restarts = families.restarts.labels(model)
+        self.stages = {stage: families.stages.labels(model, stage) for stage in STAGES}
+        self.cached = {result: families.cached.labels(model, result) for result in ("hit", "miss")}
+        self.dropped = {reason: families.dropped.labels(model, reason) for reason in ("expired", "abandoned")}
+        self.refused = {reason: families.refused.labels(model, reason) for reason in ("items", "tokens")}
+        self.serving = families.serving.labels(model)
+        self._batch_items = families.batch_items.labels(model)
+        self._batch_tokens = families.batch_tokens.labels(model)
+        self._queue_items = families.queue_items.labels(model)
+        self._queue_bulk_items = families.queue_bulk_items.labels(model)
+        self._queue_tokens = families.queue_tokens.labels(model)
+        self._queue_age = families.queue_age.labels(model)
+        self._cache_bytes = families.cache_bytes.labels(model)
+        self._workers = families.workers.labels(model)
+
+    def watch(self, *, depth: Callable[[], Depth], cache_bytes: Callable[[], int], workers: Callable[[], int]) -> None:
+        """Read these at every scrape instead of counting along."""
+        self._queue_items.set_function(lambda: depth().items)
+        self._queue_bulk_items.set_function(lambda: depth().bulk_items)
+        self._queue_tokens.set_function(lambda: depth().tokens)
+        self._queue_age.set_function(lambda: depth().oldest_seconds)
+        self._cache_bytes.set_function(cache_bytes)
+        self._workers.set_function(workers)
+
+    def batch_done(self, batch: Batch) -> None:
+        """A batch was embedded."""
+        tokens = batch.tokens
+        self._batch_items.observe(len(batch.items))
+        self._batch_tokens.observe(tokens)
+        self.tokens.inc(tokens)
+        self.padded_tokens.inc(batch.cost)
+
+    def request_done(self, timings: Timings, *, texts: int) -> None:
+        """A request of `texts` texts was embedded."""
+        self.texts.inc(texts)
+        for stage, histogram in self.stages.items():
+            histogram.observe(getattr(timings, stage))
+
+
 class Metrics:
     """The metrics of one application."""
 
@@ -44,51 +91,61 @@ class Metrics:
             "disco_stage_seconds",
             "Seconds that answered embedding requests spent in each stage; for requests of several texts queue and "
             "inference are means over the texts.",
-            ["stage"],
+            ["model", "stage"],
             buckets=SECONDS,
             registry=registry,
         )
-        self.texts = Counter("disco_texts", "Texts in answered requests.", registry=registry)
-        self.tokens = Counter("disco_tokens", "Tokens embedded, padding not included.", registry=registry)
+        self.texts = Counter("disco_texts", "Texts in answered requests.", ["model"], registry=registry)
+        self.tokens = Counter("disco_tokens", "Tokens embedded, padding not included.", ["model"], registry=registry)
         self.padded_tokens = Counter(
             "disco_padded_tokens",
             "Tokens computed, padding included; disco_tokens_total / disco_padded_tokens_total is the useful share.",
+            ["model"],
             registry=registry,
         )
-        self.batch_items = Histogram("disco_batch_items", "Texts per batch.", buckets=BATCH_ITEMS, registry=registry)
+        self.batch_items = Histogram(
+            "disco_batch_items", "Texts per batch.", ["model"], buckets=BATCH_ITEMS, registry=registry
+        )
         self.batch_tokens = Histogram(
-            "disco_batch_tokens", "Tokens per batch, padding not included.", buckets=BATCH_TOKENS, registry=registry
+            "disco_batch_tokens",
+            "Tokens per batch, padding not included.",
+            ["model"],
+            buckets=BATCH_TOKENS,
+            registry=registry,
         )
         self.queue_items = Gauge(
-            "disco_queue_items", "Texts waiting, those being tokenised included.", registry=registry
+            "disco_queue_items", "Texts waiting, those being tokenised included.", ["model"], registry=registry
         )
-        self.queue_tokens = Gauge("disco_queue_tokens", "Tokens waiting.", registry=registry)
-        self.queue_age = Gauge("disco_queue_oldest_seconds", "Age of the oldest waiting text.", registry=registry)
+        self.queue_tokens = Gauge("disco_queue_tokens", "Tokens waiting.", ["model"], registry=registry)
+        self.queue_age = Gauge(
+            "disco_queue_oldest_seconds", "Age of the oldest waiting text.", ["model"], registry=registry
+        )
         self.queue_bulk_items = Gauge(
-            "disco_queue_bulk_items", "Texts waiting that are in no hurry.", registry=registry
+            "disco_queue_bulk_items", "Texts waiting that are in no hurry.", ["model"], registry=registry
         )
         self.cached = Counter(
             "disco_cache_texts",
             "Texts looked up in the cache of vectors, by result: hit or miss.",
-            ["result"],
+            ["model", "result"],
             registry=registry,
         )
-        self.cache_bytes = Gauge("disco_cache_bytes", "Memory that cached vectors take.", registry=registry)
+        self.cache_bytes = Gauge("disco_cache_bytes", "Memory that cached vectors take.", ["model"], registry=registry)
         self.shared = Counter(
             "disco_deduplicated_texts",
             "Texts that shared the work of an identical text in flight.",
+            ["model"],
             registry=registry,
         )
         self.dropped = Counter(
             "disco_dropped_texts",
             "Texts that left the queue unembedded, by reason: expired (deadline) or abandoned (client gone).",
-            ["reason"],
+            ["model", "reason"],
             registry=registry,
         )
         self.refused = Counter(
             "disco_refused_requests",
             "Requests refused with a 429, by the limit that was hit.",
-            ["reason"],
+            ["model", "reason"],
             registry=registry,
         )
         self.errors = Counter(
@@ -97,10 +154,12 @@ class Metrics:
             ["type"],
             registry=registry,
         )
-        self.workers = Gauge("disco_workers_alive", "Engine workers that can take work.", registry=registry)
-        self.restarts = Counter("disco_worker_restarts", "Engine workers restarted after they died.", registry=registry)
+        self.workers = Gauge("disco_workers_alive", "Engine workers that can take work.", ["model"], registry=registry)
+        self.restarts = Counter(
+            "disco_worker_restarts", "Engine workers restarted after they died.", ["model"], registry=registry
+        )
         self.ready = Gauge("disco_ready", "1 while /ready answers 200, else 0.", registry=registry)
-        self.serving = Info("disco_serving", "What is served, and by which version.", registry=registry)
+        self.serving = Info("disco_serving", "What is served, and by which version.", ["model"], registry=registry)
 
     def declare(self, *, routes: dict[str, list[int]], error_types: list[str]) -> None:
         """Create the series of every route's documented statuses and of every error type."""
@@ -109,45 +168,10 @@ class Metrics:
                 self.requests.labels(route, str(status))
         for error_type in error_types:
             self.errors.labels(error_type)
-        for stage in STAGES:
-            self.stages.labels(stage)
-        for result in ("hit", "miss"):
-            self.cached.labels(result)
-        for reason in ("expired", "abandoned"):
-            self.dropped.labels(reason)
-        for reason in ("items", "tokens"):
-            self.refused.labels(reason)
 
-    def watch(
-        self,
-        *,
-        depth: Callable[[], Depth],
-        cache_bytes: Callable[[], int],
-        workers: Callable[[], int],
-        ready: Callable[[], bool],
-    ) -> None:
-        """Read these at every scrape instead of counting along."""
-        self.queue_items.set_function(lambda: depth().items)
-        self.queue_bulk_items.set_function(lambda: depth().bulk_items)
-        self.cache_bytes.set_function(cache_bytes)
-        self.queue_tokens.set_function(lambda: depth().tokens)
-        self.queue_age.set_function(lambda: depth().oldest_seconds)
-        self.workers.set_function(workers)
-        self.ready.set_function(ready)
-
-    def batch_done(self, batch: Batch) -> None:
-        """A batch was embedded."""
-        tokens = batch.tokens
-        self.batch_items.observe(len(batch.items))
-        self.batch_tokens.observe(tokens)
-        self.tokens.inc(tokens)
-        self.padded_tokens.inc(batch.cost)
-
-    def request_done(self, timings: Timings, *, texts: int) -> None:
-        """A request of `texts` texts was embedded."""
-        self.texts.inc(texts)
-        for stage in STAGES:
-            self.stages.labels(stage).observe(getattr(timings, stage))
+    def of(self, model: str) -> ModelMetrics:
+        """The series of a model, which exist from now on."""
+        return ModelMetrics(self, model)
 
     def render(self) -> bytes:
         """All series in Prometheus' text format."""
@@ -158,6 +182,7 @@ def document() -> str:
     """docs/metrics.md: every metric with its type, labels and meaning."""
     metrics = Metrics()
     metrics.declare(routes={"": [200]}, error_types=[""])
+    metrics.of("")
     families = [family for family in metrics.registry.collect() if not family.name.startswith("process_")]
     return "\n".join([*_HEADER, *map(_row, families), ""])
 

@@ -18,16 +18,19 @@ from litestar.exceptions import (
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
-from bundle.errors import DiscoError, EmptyInputError, InputError
+from bundle.errors import BundleError, DiscoError, EmptyInputError, InputError
 from server.errors import (
     BackendError,
     ClientGoneError,
+    ForbiddenError,
     InvalidRequestError,
     MalformedBodyError,
     OverloadedError,
+    ReloadError,
     RequestTimeoutError,
     UnauthorizedError,
     UnhealthyError,
+    UnknownModelError,
     UnsupportedMediaTypeError,
 )
 from server.schemas import CohereError, ErrorBody, OpenAIError, OpenAIErrorBody
@@ -48,12 +51,17 @@ PROBLEMS: dict[type[Exception], Problem] = {
     MalformedBodyError: Problem(400, "Validation", "invalid_request_error"),
     ValidationException: Problem(400, "Validation", "invalid_request_error"),  # Litestar's answer to a missing body
     UnauthorizedError: Problem(401, "Unauthorized", "authentication_error"),
+    ForbiddenError: Problem(403, "Forbidden", "permission_error"),
     NotFoundException: Problem(404, "NotFound", "invalid_request_error"),
+    UnknownModelError: Problem(404, "ModelNotFound", "invalid_request_error"),
     MethodNotAllowedException: Problem(405, "MethodNotAllowed", "invalid_request_error"),
     RequestEntityTooLarge: Problem(413, "PayloadTooLarge", "invalid_request_error"),
     UnsupportedMediaTypeError: Problem(415, "Validation", "invalid_request_error"),
     InputError: Problem(422, "Validation", "invalid_request_error"),
+    ReloadError: Problem(409, "Conflict", "invalid_request_error"),
     InvalidRequestError: Problem(422, "Validation", "invalid_request_error"),
+    # A bundle that is refused while the server runs: told to operators, by the admin route only.
+    BundleError: Problem(409, "Conflict", "invalid_request_error"),
     BackendError: Problem(424, "Backend", "server_error"),
     OverloadedError: Problem(429, "Overloaded", "rate_limit_error"),
     ClientGoneError: Problem(499, "ClientGone", "invalid_request_error"),

@@ -38,8 +38,13 @@ def run(settings: ServerSettings) -> None:
 
 
 async def _serve(app: Litestar, config: uvicorn.Config, *, linger: float) -> None:
-    async with app.lifespan():
-        await _DrainingServer(config, app.state.runtime, linger=linger).serve()
+    async with app.lifespan(), asyncio.TaskGroup() as reloads:
+        runtime: Runtime = app.state.runtime
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGHUP, lambda: reloads.create_task(runtime.try_reload())
+            )
+        await _DrainingServer(config, runtime, linger=linger).serve()
 
 
 class _DrainingServer(uvicorn.Server):

@@ -28,6 +28,10 @@ Dimensions: TypeAlias = Annotated[
 ]
 
 
+ModelName: TypeAlias = Annotated[
+    str | None,
+    Meta(description="Which model; null: the first one. A server of a single model takes any name."),
+]
 TimeoutMs: TypeAlias = Annotated[
     Annotated[float, Meta(gt=0)] | None,
     Meta(description="Give up after so many milliseconds (504); null: as `X-Request-Timeout-Ms` or the server."),
@@ -59,6 +63,7 @@ class EmbedRequest(Struct, frozen=True):
     dimensions: Dimensions = None
     output_dtype: OutputDtype = "float32"
     encoding_format: EncodingFormat = "float"
+    model: ModelName = None
     timeout_ms: TimeoutMs = None
     priority: Priority = None
 
@@ -91,6 +96,7 @@ class SimilarityRequest(Struct, frozen=True):
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
     top_k: Annotated[int | None, Meta(description="Answer only so many of the best, best first; null: all.")] = None
+    model: ModelName = None
     timeout_ms: TimeoutMs = None
     priority: Priority = None
 
@@ -112,6 +118,7 @@ class TokenizeRequest(Struct, frozen=True):
     inputs: str | list[str]
     add_special_tokens: bool = True
     prompt_name: PromptName = None
+    model: ModelName = None
 
 
 class DecodeRequest(Struct, frozen=True):
@@ -119,6 +126,7 @@ class DecodeRequest(Struct, frozen=True):
 
     ids: list[int | list[int]]
     skip_special_tokens: bool = True
+    model: ModelName = None
 
 
 class TokenBody(Struct, frozen=True):
@@ -135,7 +143,7 @@ class OpenAIRequest(Struct, frozen=True):
     """What OpenAI's clients send."""
 
     input: Inputs
-    model: Annotated[str | None, Meta(description="Accepted and ignored: this server has one model.")] = None
+    model: ModelName = None
     encoding_format: EncodingFormat = "float"
     dimensions: Dimensions = None
     output_dtype: OutputDtype = "float32"
@@ -175,7 +183,7 @@ class CohereRequest(Struct, frozen=True):
     """What Cohere's clients send to version 2 of its embeddings route, as far as it concerns text."""
 
     texts: list[str]
-    model: Annotated[str | None, Meta(description="Accepted and ignored: this server has one model.")] = None
+    model: ModelName = None
     input_type: Annotated[
         Literal["search_document", "search_query", "classification", "clustering"] | None,
         Meta(description="Puts the model's prompt for documents or queries before each text, where it has one."),
@@ -280,6 +288,13 @@ class Info(Struct, frozen=True):
     dimension: int
     prompts: list[str]
     workers: int
+
+
+class Reloaded(Struct, frozen=True):
+    """What came of loading changed bundles."""
+
+    replaced: list[str]
+    bundle_versions: dict[str, str]
 
 
 class ErrorBody(Struct, frozen=True):

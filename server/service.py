@@ -18,7 +18,7 @@ from bundle.text import Direction, TextEncoder, Token
 from server.cache import VectorCache
 from server.errors import ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
 from server.jobs import Job, Lane
-from server.metrics import Metrics
+from server.metrics import ModelMetrics
 from server.queue import BatchQueue
 from server.timings import Timings
 
@@ -76,7 +76,7 @@ class EmbeddingService:
         text_encoder: TextEncoder,
         queue: BatchQueue,
         cache: VectorCache,
-        metrics: Metrics,
+        metrics: ModelMetrics,
         *,
         dimension: int,
         auto_truncate: bool,
@@ -94,6 +94,7 @@ class EmbeddingService:
         self._auto_truncate = auto_truncate
         self._max_texts = max_texts
         self._bulk_texts = bulk_texts
+        self._running = 0
         self._timeout = timeout
         self._tokenizers = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="tokenizer")
 
@@ -110,7 +111,20 @@ class EmbeddingService:
             RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
         """
         self.check_count(len(texts))
-        urgency = urgency or Urgency()
+        self._running += 1
+        try:
+            return await self._embed(texts, reading, disconnected, urgency or Urgency())
+        finally:
+            self._running -= 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has not been answered yet."""
+        return self._running > 0
+
+    async def _embed(
+        self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency
+    ) -> Embedded:
         deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
@@ -126,7 +140,7 @@ class EmbeddingService:
                 for row in missing:
                     self._cache.put(keys[row], vectors[row])
         except OverloadedError as error:
-            self._metrics.refused.labels(error.reason).inc()
+            self._metrics.refused[error.reason].inc()
             raise
         return Embedded(
             vectors=vectors,
@@ -200,8 +214,8 @@ class EmbeddingService:
                 missing.append(row)
             else:
                 vectors[row] = known
-        self._metrics.cached.labels("hit").inc(len(keys) - len(missing))
-        self._metrics.cached.labels("miss").inc(len(missing))
+        self._metrics.cached["hit"].inc(len(keys) - len(missing))
+        self._metrics.cached["miss"].inc(len(missing))
         return vectors, missing
 
     async def _run(self, encoded: list[Ids], deadline: float, lane: Lane, disconnected: Disconnected) -> Job:
@@ -227,7 +241,7 @@ class EmbeddingService:
         return job
 
     def _withdraw(self, job: Job, reason: str) -> None:
-        self._metrics.dropped.labels(reason).inc(self._queue.withdraw(job))
+        self._metrics.dropped[reason].inc(self._queue.withdraw(job))
 
 
 async def _wait(done: asyncio.Future[None], deadline: float, disconnected: Disconnected) -> None:

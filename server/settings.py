@@ -29,7 +29,11 @@ class ServerSettings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    bundle: Path = Field(SHIPPED_STUDENT, description="folder of the bundle to serve")
+    bundle: list[str] = Field(
+        [str(SHIPPED_STUDENT)],
+        min_length=1,
+        description="folder of a bundle to serve, or NAME=FOLDER; repeatable, the first one is served by default",
+    )
     precision: Precision | None = Field(
         None, description="which of the bundle's graphs to run; unset: the one the bundle prefers"
     )
@@ -74,6 +78,18 @@ class ServerSettings(BaseSettings):
     drain_seconds: PositiveInt = Field(30, description="seconds that accepted requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     json_logs: bool = Field(False, description="log one JSON object a line")
+
+    @property
+    def bundles(self) -> list[tuple[str | None, Path]]:
+        """What is to be served, by name where one is given."""
+        split = [entry.partition("=") for entry in self.bundle]
+        return [(name, Path(path)) if separator else (None, Path(name)) for name, separator, path in split]
+
+    @model_validator(mode="after")
+    def _names_are_for_several(self) -> Self:
+        if self.served_model_name and len(self.bundle) > 1:
+            raise ValueError("served_model_name is for a single bundle: write --bundle NAME=FOLDER for each of several")
+        return self
 
     @model_validator(mode="after")
     def _largest_request_fits(self) -> Self:

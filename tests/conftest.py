@@ -55,7 +55,7 @@ def build_token_table() -> Vectors:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def build_tiny_graph(path: Path) -> None:
+def build_tiny_graph(path: Path, *, table: Vectors) -> None:
     """Write an ONNX graph that averages the unmasked tokens' vectors and scales the mean to unit length."""
     from onnx import TensorProto, helper, numpy_helper, save
 
@@ -70,7 +70,7 @@ def build_tiny_graph(path: Path) -> None:
         helper.make_node("LpNormalization", ["mean"], ["sentence_embedding"], axis=-1, p=2),
     ]
     constants: dict[str, NDArray[Any]] = {
-        "table": build_token_table(),
+        "table": table,
         "last_axis": np.array([-1], dtype=np.int64),
         "length_axis": np.array([1], dtype=np.int64),
     }
@@ -78,24 +78,28 @@ def build_tiny_graph(path: Path) -> None:
         helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"])
         for name in ("input_ids", "attention_mask")
     ]
-    output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", TINY_DIMENSION])
+    output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", table.shape[1]])
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "tiny", inputs, [output], weights)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def build_tiny_bundle(path: Path) -> Bundle:
-    """Write a complete bundle to `path`: 8 dimensions, 32 tokens, the prompt `query`; order of words is ignored."""
+def build_tiny_bundle(path: Path, *, scale: float = 1.0, dimension: int = TINY_DIMENSION) -> Bundle:
+    """Write a complete bundle to `path`: 8 dimensions, 32 tokens, the prompt `query`; order of words is ignored.
+
+    Another `scale` or `dimension` makes another version of it.
+    """
+    table = np.float32(scale) * build_token_table()[:, :dimension]
 
     def fill(staged: Path) -> Manifest:
         (staged / ONNX_FOLDER).mkdir()
-        build_tiny_graph(staged / ONNX_FOLDER / "model.onnx")
+        build_tiny_graph(staged / ONNX_FOLDER / "model.onnx", table=table)
         build_tokenizer().save(str(staged / TOKENIZER))
         (staged / QUALITY).write_text("{}\n")
         (staged / "README.md").write_text("# tiny\n")
         return Manifest(
             name="tiny",
-            dimension=TINY_DIMENSION,
+            dimension=dimension,
             max_length=TINY_MAX_LENGTH,
             pooling="mean",
             normalized=True,

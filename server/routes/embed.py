@@ -16,7 +16,7 @@ from server.exchange import (
     direction_of,
     embed_for,
     errors,
-    runtime_of,
+    model_of,
     texts_of,
 )
 from server.outputs import OutputForm
@@ -30,15 +30,15 @@ async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> R
     `Accept: application/octet-stream` asks for the rows as little-endian bytes, type and shape in headers;
     `application/x-npy` for a file that `numpy.load` reads.
     """
-    runtime = runtime_of(request)
+    model = model_of(request, data.model)
     form = OutputForm(data.output_dtype, data.normalize, data.dimensions)
-    runtime.outputs.check(form)
+    model.outputs.check(form)
     reading = Reading(data.truncate, direction_of(data.truncation_direction), data.prompt_name)
     embedded = await embed_for(
-        request, texts_of(data.inputs), reading, timeout_ms=data.timeout_ms, priority=data.priority
+        request, model, texts_of(data.inputs), reading, timeout_ms=data.timeout_ms, priority=data.priority
     )
-    vectors = runtime.outputs.shape(embedded.vectors, form)
+    vectors = model.outputs.shape(embedded.vectors, form)
     if media_type := accepted(request):
-        return answer_bytes(request, vectors, embedded, media_type=media_type)
+        return answer_bytes(request, model, vectors, embedded, media_type=media_type)
     content: Any = base64_rows(vectors) if data.encoding_format == "base64" else vectors
-    return answer(request, content, embedded)
+    return answer(request, model, content, embedded)

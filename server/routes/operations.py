@@ -10,8 +10,8 @@ from server.exchange import HttpRequest, errors, runtime_of
 
 @get("/info", summary="What is served")
 async def info(request: HttpRequest) -> schemas.Info:
-    """Answer the model, its limits and how it is run."""
-    return runtime_of(request).info
+    """Answer the default model, its limits and how it is run."""
+    return runtime_of(request).model().info
 
 
 @get(
@@ -22,7 +22,7 @@ async def info(request: HttpRequest) -> schemas.Info:
 )
 async def health(request: HttpRequest) -> Response[None]:
     """Answer an empty 200 while every engine worker works."""
-    if not runtime_of(request).engine.healthy:
+    if not runtime_of(request).healthy:
         raise UnhealthyError("unhealthy")
     return Response(None, media_type=MediaType.TEXT)
 

@@ -12,6 +12,7 @@ from server.exchange import (
     direction_of,
     embed_for,
     errors,
+    model_of,
 )
 from server.service import Reading
 
@@ -22,8 +23,11 @@ async def similarity(request: HttpRequest, data: JSONBody[schemas.SimilarityRequ
 
     With `top_k` only the best are answered, with their places in the list.
     """
+    model = model_of(request, data.model)
     comparison = plan(data.inputs, data.top_k)
     parameters = data.parameters or schemas.SimilarityParameters()
     reading = Reading(parameters.truncate, direction_of(parameters.truncation_direction), parameters.prompt_name)
-    embedded = await embed_for(request, comparison.texts, reading, timeout_ms=data.timeout_ms, priority=data.priority)
-    return answer(request, comparison.score(embedded.vectors), embedded)
+    embedded = await embed_for(
+        request, model, comparison.texts, reading, timeout_ms=data.timeout_ms, priority=data.priority
+    )
+    return answer(request, model, comparison.score(embedded.vectors), embedded)

@@ -5,7 +5,7 @@ from litestar.params import JSONBody
 
 from server import schemas
 from server.bodies import JsonResponse
-from server.exchange import TOKENIZE_ERRORS, HttpRequest, errors, runtime_of, texts_of
+from server.exchange import TOKENIZE_ERRORS, HttpRequest, errors, model_of, texts_of
 
 
 @post("/tokenize", status_code=200, responses=errors(TOKENIZE_ERRORS), summary="Show how texts are read")
@@ -14,9 +14,8 @@ async def tokenize(
 ) -> Response[list[list[schemas.TokenBody]]]:
     """Answer each text's tokens."""
     texts = [data.inputs] if isinstance(data.inputs, str) else data.inputs
-    tokens = await runtime_of(request).service.tokens(
-        texts, add_special_tokens=data.add_special_tokens, prompt_name=data.prompt_name
-    )
+    service = model_of(request, data.model).service
+    tokens = await service.tokens(texts, add_special_tokens=data.add_special_tokens, prompt_name=data.prompt_name)
     return JsonResponse([[token._asdict() for token in text] for text in tokens])
 
 
@@ -24,5 +23,5 @@ async def tokenize(
 async def decode(request: HttpRequest, data: JSONBody[schemas.DecodeRequest]) -> Response[list[str]]:
     """Answer one text per list of ids; a flat list of ids is one text."""
     rows = [row for row in texts_of(data.ids) if not isinstance(row, str)]
-    texts = await runtime_of(request).service.decode(rows, skip_special_tokens=data.skip_special_tokens)
+    texts = await model_of(request, data.model).service.decode(rows, skip_special_tokens=data.skip_special_tokens)
     return JsonResponse(texts)

@@ -42,7 +42,12 @@ class World:
     def run(self, scenario: Callable[[Engine], Awaitable[None]], *, workers: int = 1) -> None:
         async def main() -> None:
             engine = Engine(
-                self.open_encoder, self.queue, self.metrics, workers=workers, probe=PROBE, first_backoff=0.001
+                self.open_encoder,
+                self.queue,
+                self.metrics.of("tiny"),
+                workers=workers,
+                probe=PROBE,
+                first_backoff=0.001,
             )
             await engine.start()
             try:
@@ -61,7 +66,7 @@ class World:
         return job
 
     def value(self, name: str, labels: dict[str, str] | None = None) -> float | None:
-        return self.metrics.registry.get_sample_value(name, labels)
+        return self.metrics.registry.get_sample_value(name, {"model": "tiny"} | (labels or {}))
 
 
 def ids(text: list[int]) -> Ids:

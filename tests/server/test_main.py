@@ -91,7 +91,7 @@ def raw_request(url: str, texts: list[str]) -> socket.socket:
 def test_sigterm_says_not_ready_finishes_what_was_accepted_and_exits_with_0(tiny_bundle: Bundle) -> None:
     with serving(tiny_bundle.path, *SLOWLY) as server:
         connection = raw_request(server.url, distinct_texts(2000))
-        until(lambda: server.metric("disco_queue_tokens") > 0)
+        until(lambda: server.metric('disco_queue_tokens{model="tiny"}') > 0)
         server.process.send_signal(signal.SIGTERM)
         until(lambda: httpx.get(f"{server.url}/ready").status_code == 503)
         answer = httpx.post(f"{server.url}/embed", json={"inputs": "late"})
@@ -101,14 +101,36 @@ def test_sigterm_says_not_ready_finishes_what_was_accepted_and_exits_with_0(tiny
         assert server.process.wait(timeout=30) == 0
 
 
+def test_sighup_puts_a_changed_bundle_in_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = build_tiny_bundle(tmp_path / "tiny").path
+    with serving(path) as server:
+
+        def vector() -> list[float]:
+            first: list[float] = httpx.post(f"{server.url}/embed", json={"inputs": "the cat"}).json()[0]
+            return first
+
+        before = vector()
+        build_tiny_bundle(path, scale=-1.0)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: abs(vector()[0] + before[0]) < 1e-5)
+        (path / "tokenizer.json").write_text("{}")
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: abs(vector()[0] + before[0]) < 1e-5)
+        log = server.stop()
+    assert "reloaded: tiny" in log
+    assert "not reloaded" in log
+    assert "tokenizer.json is damaged" in log
+
+
 def test_a_client_that_hangs_up_has_its_queued_texts_dropped(tiny_bundle: Bundle) -> None:
     with serving(tiny_bundle.path, *SLOWLY) as server:
         connection = raw_request(server.url, distinct_texts(4096))
-        until(lambda: server.metric("disco_queue_tokens") > 0)
+        until(lambda: server.metric('disco_queue_tokens{model="tiny"}') > 0)
         connection.close()
-        until(lambda: server.metric('disco_dropped_texts_total{reason="abandoned"}') > 0)
-        until(lambda: server.metric("disco_queue_items") == 0)
-        assert server.metric("disco_batch_items_sum") < 4096
+        until(lambda: server.metric('disco_dropped_texts_total{model="tiny",reason="abandoned"}') > 0)
+        until(lambda: server.metric('disco_queue_items{model="tiny"}') == 0)
+        assert server.metric('disco_batch_items_sum{model="tiny"}') < 4096
 
 
 def test_logs_carry_request_ids_and_never_texts(tiny_bundle: Bundle) -> None:
@@ -155,13 +177,12 @@ def run_server(*flags: str) -> "subprocess.CompletedProcess[str]":
 def test_serving_never_loads_the_training_stack(tiny_bundle: Bundle) -> None:
     script = """
 import os, sys
-from pathlib import Path
 from litestar.testing import TestClient
 from server.app import create_app
 from server.settings import ServerSettings
 import server.__main__, server.process
 
-with TestClient(create_app(ServerSettings(bundle=Path(os.environ["TINY"])))) as client:
+with TestClient(create_app(ServerSettings(bundle=[os.environ["TINY"]]))) as client:
     assert client.post("/embed", json={"inputs": "cat"}).status_code == 200
 loaded = {name.partition(".")[0] for name in sys.modules}
 print(sorted(loaded & {"torch", "transformers", "sentence_transformers", "optimum", "onnx", "datasets"}))

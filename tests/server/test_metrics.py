@@ -26,18 +26,18 @@ def test_every_series_exists_before_any_request_and_traffic_adds_none(settings: 
     assert changed["disco_requests_total[('route', '/embed'), ('status', '200')]"] == 1
     assert changed["disco_requests_total[('route', '/v1/embeddings'), ('status', '400')]"] == 1
     assert changed["disco_requests_total[('route', 'unknown'), ('status', '404')]"] == 1
-    assert changed["disco_texts_total[]"] == 3
-    assert changed["disco_deduplicated_texts_total[]"] == 1
-    assert changed["disco_tokens_total[]"] == 6
+    assert changed["disco_texts_total[('model', 'tiny')]"] == 3
+    assert changed["disco_deduplicated_texts_total[('model', 'tiny')]"] == 1
+    assert changed["disco_tokens_total[('model', 'tiny')]"] == 6
     assert changed["disco_errors_total[('type', 'Empty')]"] == 1
     for stage in ("tokenize", "queue", "inference", "total"):
-        assert changed[f"disco_stage_seconds_count[('stage', '{stage}')]"] == 1
+        assert changed[f"disco_stage_seconds_count[('model', 'tiny'), ('stage', '{stage}')]"] == 1
 
 
 def test_two_applications_count_apart(settings: ServerSettings) -> None:
     with TestClient(create_app(settings)) as busy, TestClient(create_app(settings)) as quiet:
         busy.post("/embed", json={"inputs": "cat"})
-        assert samples(quiet)["disco_texts_total[]"] == 0
+        assert samples(quiet)["disco_texts_total[('model', 'tiny')]"] == 0
 
 
 def test_the_documentation_is_up_to_date() -> None:

@@ -392,7 +392,19 @@ def test_another_content_type_is_refused(client: Client) -> None:
 def test_openapi_documents_the_structs_and_every_status(client: Client) -> None:
     document = client.get("/openapi.json").json()
     embed_route = document["paths"]["/embed"]["post"]
-    assert set(embed_route["responses"]) == {"200", "400", "401", "413", "415", "422", "424", "429", "503", "504"}
+    assert set(embed_route["responses"]) == {
+        "200",
+        "400",
+        "401",
+        "404",
+        "413",
+        "415",
+        "422",
+        "424",
+        "429",
+        "503",
+        "504",
+    }
     reference = embed_route["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert reference.endswith("EmbedRequest")
     assert embed_route["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorBody")

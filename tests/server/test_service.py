@@ -44,7 +44,7 @@ class World:
             TextEncoder.from_file(tokenizer_file, max_length=32),
             self.queue,
             VectorCache(cache_bytes),
-            self.metrics,
+            self.metrics.of("tiny"),
             dimension=2,
             auto_truncate=True,
             max_texts=64,
@@ -58,7 +58,7 @@ class World:
             engine = Engine(
                 lambda: FakeEncoder(self.mood),
                 self.queue,
-                self.metrics,
+                self.metrics.of("tiny"),
                 workers=1,
                 probe=np.array([1], dtype=np.int32),
             )
@@ -85,7 +85,7 @@ class World:
         return any(ids.tolist() in batch for batch in self.mood.batches)
 
     def value(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name, labels)
+        return self.metrics.registry.get_sample_value(name, {"model": "tiny"} | labels)
 
 
 def test_a_disconnected_clients_texts_are_never_embedded(tokenizer_file: Path) -> None:
