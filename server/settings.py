@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bundle.manifest import Precision, Runtime
 
@@ -29,10 +29,11 @@ class ServerSettings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    bundle: list[str] = Field(
+    bundle: Annotated[list[str], NoDecode] = Field(
         [str(SHIPPED_STUDENT)],
         min_length=1,
-        description="folder of a bundle to serve, or NAME=FOLDER; repeatable, the first one is served by default",
+        description="folder of a bundle to serve, or NAME=FOLDER; repeatable (in the environment: with commas), the "
+        "first one is served by default",
     )
     precision: Precision | None = Field(
         None, description="which of the bundle's graphs to run; unset: the one the bundle prefers"
@@ -78,6 +79,11 @@ class ServerSettings(BaseSettings):
     drain_seconds: PositiveInt = Field(30, description="seconds that accepted requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     json_logs: bool = Field(False, description="log one JSON object a line")
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
 
     @property
     def bundles(self) -> list[tuple[str | None, Path]]:

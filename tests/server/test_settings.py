@@ -43,6 +43,12 @@ def test_every_setting_has_a_help_text() -> None:
     assert all(field.description for field in ServerSettings.model_fields.values())
 
 
+def test_several_bundles_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCO_BUNDLE", "/some/where,other=/there")
+    settings = CliApp.run(ServerSettings, cli_args=[])
+    assert settings.bundles == [(None, Path("/some/where")), ("other", Path("/there"))]
+
+
 def test_a_served_name_is_for_a_single_bundle() -> None:
     with pytest.raises(ValidationError, match="write --bundle NAME=FOLDER"):
         ServerSettings(bundle=["a", "b"], served_model_name="c")
