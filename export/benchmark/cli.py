@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.timing import ROUNDS
+_ROUNDS = 15
 
 
 def benchmark_command(arguments: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def benchmark_command(arguments: Sequence[str]) -> None:
         help="also measure what is left of the model with only these layers, e.g. 0 2 5",
     )
     parser.add_argument("--layers-name", default="with fewer layers", help="what that is called in the record")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of every engine (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS, help="turns of every engine (default: %(default)s)")
     parser.add_argument(
         "--json", type=Path, default=Path("benchmarks/engine.json"), help="where it is written (default: %(default)s)"
     )

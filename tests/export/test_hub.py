@@ -51,7 +51,7 @@ def test_a_published_bundle_comes_back_as_it_was_and_can_be_exported_again(
     second = tmp_path / "second"
     done = export("me/tiny", "--out", str(second), "--precision", "int8", hub=hub, home=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
-    assert (second / "onnx/model.onnx").read_bytes() == (first / "onnx/model_int8.onnx").read_bytes()
+    assert (second / "onnx/model.onnx").read_bytes() == (first / "onnx/model.onnx").read_bytes()
     assert open_bundle(second).manifest.name == "tiny"
 
 
