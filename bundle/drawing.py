@@ -1,4 +1,7 @@
-"""How plots look and become files: one style for all, SVG. Knows no figures' content."""
+"""How plots look and become files: one style for all, SVG. Needs matplotlib, which serving does not.
+
+Knows no figures' content.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,6 @@
 """The ONNX Runtime engine behind the `Encoder` contract. Owns session settings; knows no bundle."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from bundle.arrays import Ids, Offsets, Vectors
+from bundle.arrays import Vectors
 from bundle.errors import UnsupportedGraphError
-from bundle.padding import pad, padded_size
+from bundle.padding import PaddingEncoder
 
 OUTPUT = "sentence_embedding"
 _REQUIRED_INPUTS = {"input_ids", "attention_mask"}
@@ -28,7 +28,7 @@ _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 KEPT_TOKENS = 4_096
 
 
-class OnnxEncoder:
+class OnnxEncoder(PaddingEncoder):
     """Runs one graph whose output is pooled already; pads each batch to its longest text."""
 
     def __init__(self, graph: Path, *, dimension: int, label: str, threads: int = 1) -> None:
@@ -53,28 +53,12 @@ class OnnxEncoder:
         components = outputs[OUTPUT][-1]
         if isinstance(components, int) and components != dimension:  # a graph may also leave it open, as a name
             raise UnsupportedGraphError(f"{graph}: {OUTPUT} has {components} components, the manifest says {dimension}")
-        self._dimension = dimension
         self._giving_memory_back = ort.RunOptions()
         self._giving_memory_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._description = f"onnxruntime {ort.__version__} {label} {self._session.get_providers()[0]}"
+        provider = self._session.get_providers()[0]
+        super().__init__(dimension=dimension, description=f"onnxruntime {ort.__version__} {label} {provider}")
 
-    @property
-    def dimension(self) -> int:
-        """See `Encoder`."""
-        return self._dimension
-
-    @property
-    def description(self) -> str:
-        """See `Encoder`."""
-        return self._description
-
-    def cost(self, lengths: Sequence[int]) -> int:
-        """Every text is padded to the longest one."""
-        return padded_size(lengths)
-
-    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
-        """See `Encoder`."""
-        input_ids, attention_mask = pad(ids, offsets)
+    def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(input_ids)

@@ -4,19 +4,19 @@ Knows no bundle. OpenVINO itself is imported when the first graph is opened.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bundle.arrays import Ids, Offsets, Vectors
+from bundle.arrays import Vectors
 from bundle.errors import UnsupportedGraphError
 from bundle.onnx_encoder import OUTPUT
-from bundle.padding import pad, padded_size
+from bundle.padding import PaddingEncoder
 
 
-class OpenVinoEncoder:
+class OpenVinoEncoder(PaddingEncoder):
     """Runs one fp32 graph whose output is pooled already; pads each batch to its longest text.
 
     Where the CPU multiplies bfloat16 (AMX, AVX-512 BF16), OpenVINO does so.
@@ -53,27 +53,11 @@ class OpenVinoEncoder:
                 f"{graph}: expected inputs input_ids and attention_mask, found {sorted(inputs)}"
             )
         self._request = compiled.create_infer_request()
-        self._dimension = dimension
         arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        self._description = f"openvino {ov.get_version().partition('-')[0]} {arithmetic}"
+        version = ov.get_version().partition("-")[0]
+        super().__init__(dimension=dimension, description=f"openvino {version} {arithmetic}")
 
-    @property
-    def dimension(self) -> int:
-        """See `Encoder`."""
-        return self._dimension
-
-    @property
-    def description(self) -> str:
-        """See `Encoder`."""
-        return self._description
-
-    def cost(self, lengths: Sequence[int]) -> int:
-        """Every text is padded to the longest one."""
-        return padded_size(lengths)
-
-    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
-        """See `Encoder`."""
-        input_ids, attention_mask = pad(ids, offsets)
+    def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
         self._request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
         # Of the request's own memory, which the next batch overwrites.
         vectors: Vectors = np.array(self._request.get_output_tensor().data)

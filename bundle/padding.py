@@ -1,11 +1,12 @@
 """Laying a ragged batch out as a rectangle, for engines that need one. Knows no engine."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.arrays import Ids, Offsets
+from bundle.arrays import Ids, Offsets, Vectors
 
 
 def pad(ids: Ids, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -24,3 +25,33 @@ def pad(ids: Ids, offsets: Offsets) -> tuple[NDArray[np.int64], NDArray[np.int64
 def padded_size(lengths: Sequence[int]) -> int:
     """The tokens of a batch of texts of these lengths when every text is padded to the longest one."""
     return len(lengths) * max(lengths, default=0)
+
+
+class PaddingEncoder(ABC):
+    """What engines that need a rectangle have in common of the `Encoder` contract; they say how one is embedded."""
+
+    def __init__(self, *, dimension: int, description: str) -> None:
+        self._dimension = dimension
+        self._description = description
+
+    @property
+    def dimension(self) -> int:
+        """See `Encoder`."""
+        return self._dimension
+
+    @property
+    def description(self) -> str:
+        """See `Encoder`."""
+        return self._description
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Every text is padded to the longest one."""
+        return padded_size(lengths)
+
+    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `Encoder`."""
+        return self._embed(*pad(ids, offsets))
+
+    @abstractmethod
+    def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
+        """Embed int64[n, length] ids with their mask as float32[n, dim]."""

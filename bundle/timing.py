@@ -74,6 +74,11 @@ def ratio(rung: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
     return float(np.median(np.median(rung, axis=1) / np.median(reference, axis=1)))
 
 
+def tokens_per_second(load: Load, seconds: NDArray[np.float64]) -> float:
+    """What the median of the times `seconds` of `load`, float64 of any shape, comes to."""
+    return load.texts * load.tokens / float(np.median(seconds))
+
+
 def _time_one(contender: Contender, load: Load, run: int, clock: Callable[[], float]) -> float:
     size = load.texts * load.tokens
     # Other texts every time: a static table is as fast as the cache finds its rows.

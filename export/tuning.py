@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from bundle.cpu import features
 from bundle.manifest import Precision, Runtime, Tuned
 from bundle.openvino_encoder import OpenVinoEncoder
 from bundle.runtime import Encoder
-from bundle.timing import LOADS, Contender, Seconds, loads_within, ratio, time_in_turns
+from bundle.timing import LOADS, Contender, Seconds, loads_within, ratio, time_in_turns, tokens_per_second
 from export.forms import Form, changes
 from export.gates import parity_gates
 from export.settings import ExportSettings
@@ -97,7 +96,7 @@ def search_form(
     for name, change in changes(start).items():
         form = msgspec.structs.replace(best, **change)
         encoder = open_form(form)
-        failed = [gate.name for gate in parity_gates("int8", verifier.parity(encoder), settings) if not gate.passed]
+        failed = _failed(encoder, verifier, settings)
         speedups: dict[str, float] = {}
         if not failed:
             seconds = _time({"before": fastest, "after": encoder}, verifier)
@@ -112,7 +111,10 @@ def search_form(
 
 
 def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settings: ExportSettings) -> list[EngineTime]:
-    """Time every engine that can run one of the `graphs` which the bundle will hold, the preferred graph first."""
+    """Time every engine that can run one of the `graphs` which the bundle will hold, the preferred graph first.
+
+    In ONNX Runtime the graphs have met their gates already; other engines are put to them here.
+    """
     encoders: dict[tuple[Runtime, Precision], Encoder] = {
         ("onnxruntime", precision): verifier.open(graphs[precision], precision, threads=1)
         for precision in ("int8", "fp32")
@@ -127,17 +129,15 @@ def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settin
     times = []
     for (name, taken), (runtime, precision) in zip(seconds.items(), encoders, strict=True):
         # OpenVINO computes in 16 bits where it can: held to what int8 must keep.
-        gates = parity_gates("int8" if runtime == "openvino" else precision, verifier.parity(names[name]), settings)
+        failed = _failed(names[name], verifier, settings) if runtime == "openvino" else []
         times.append(
             EngineTime(
                 engine=names[name].description,
                 runtime=runtime,
                 precision=precision,
-                tokens_per_second={
-                    load: shape.texts * shape.tokens / float(np.median(taken[load])) for load, shape in loads.items()
-                },
+                tokens_per_second={load: tokens_per_second(shape, taken[load]) for load, shape in loads.items()},
                 speedup=_mean({load: ratio(reference[load], taken[load]) for load in loads}),
-                failed=[gate.name for gate in gates if not gate.passed],
+                failed=failed,
             )
         )
     return times
@@ -161,6 +161,11 @@ def print_tuning(tuning: Tuning, console: Console) -> None:
         speeds = [f"{engine.tokens_per_second[load] / 1000:.1f}" for load in LOADS]
         table.add_row(engine.engine, *speeds, f"{engine.speedup:.2f}", style="bold" if chosen else None)
     console.print(table)
+
+
+def _failed(encoder: Encoder, verifier: Verifier, settings: ExportSettings) -> list[str]:
+    """The gates of int8 that `encoder` does not meet."""
+    return [gate.name for gate in parity_gates("int8", verifier.parity(encoder), settings) if not gate.passed]
 
 
 def _time(encoders: Mapping[str, Encoder], verifier: Verifier) -> Seconds:

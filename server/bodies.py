@@ -89,8 +89,12 @@ def decode(body: bytes, model: type) -> Any:
 
 def base64_rows(vectors: NDArray[Any]) -> list[str]:
     """Each row's little-endian bytes in base64."""
-    little_endian = vectors.astype(vectors.dtype.newbyteorder("<"), copy=False)
-    return [base64.b64encode(row.tobytes()).decode() for row in little_endian]
+    return [base64.b64encode(raw_bytes(row)).decode() for row in vectors]
+
+
+def raw_bytes(vectors: NDArray[Any]) -> bytes:
+    """All numbers one after the other, row by row, little-endian."""
+    return vectors.astype(vectors.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def npy_file(vectors: NDArray[Any]) -> bytes:

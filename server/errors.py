@@ -18,7 +18,7 @@ class UnknownModelError(DiscoError):
     """The request names a model that is not served."""
 
 
-class ReloadError(DiscoError):
+class BundleConflictError(DiscoError):
     """The bundles that were asked for cannot be served together, or in the place of those that are."""
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from litestar import Request, Response
 from litestar.openapi import ResponseSpec
 from litestar.types import Receive
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from bundle.text import Direction
 from server import schemas, timings
-from server.bodies import JsonResponse, npy_file
+from server.bodies import JsonResponse, npy_file, raw_bytes
 from server.errors import InvalidRequestError
 from server.jobs import LANES, Lane
 from server.model import Model
@@ -94,7 +93,7 @@ def answer_bytes(
     request: HttpRequest, model: Model, vectors: NDArray[Any], embedded: Embedded, *, media_type: str
 ) -> Response[Any]:
     """Answer the rows of `vectors` as bytes: little-endian and one after the other (RAW), or as a file of numpy's."""
-    body = npy_file(vectors) if media_type == NPY else np.ascontiguousarray(vectors).tobytes()
+    body = npy_file(vectors) if media_type == NPY else raw_bytes(vectors)
     shape = {"x-embedding-dtype": str(vectors.dtype), "x-embedding-shape": ",".join(map(str, vectors.shape))}
     return Response(body, media_type=media_type, headers=shape | _account(request, model, embedded))
 

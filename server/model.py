@@ -6,11 +6,10 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from bundle.choice import choose
 from bundle.cpu import detect_cpu
-from bundle.layout import Bundle, open_bundle
+from bundle.layout import Bundle
 from bundle.runtime import Encoder, open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits
@@ -34,7 +33,7 @@ class Model:
     """A model whose workers run, until `close`."""
 
     name: str
-    path: Path
+    bundle: Bundle
     service: EmbeddingService
     outputs: Outputs
     engine: Engine
@@ -42,8 +41,11 @@ class Model:
     cache: VectorCache
     metrics: ModelMetrics
     info: Info
-    created: dt.datetime
-    """When the bundle was exported."""
+
+    @property
+    def created(self) -> dt.datetime:
+        """When the bundle was exported."""
+        return dt.datetime.fromisoformat(self.bundle.manifest.provenance.created)
 
     @property
     def compute_type(self) -> str:
@@ -85,13 +87,12 @@ class Model:
         self.service.close()
 
 
-async def open_model(name: str | None, path: Path, settings: ServerSettings, metrics: Metrics) -> Model:
-    """Open the bundle `path`, start and warm its workers up; without a `name` it has the bundle's own.
+async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings, metrics: Metrics) -> Model:
+    """Start and warm up the workers of `bundle`; without a `name` the model has the bundle's own.
 
     Raises:
-        DiscoError: the bundle is missing or damaged, or has no graph that fits; the message says which file.
+        BundleError: the bundle has no graph that fits.
     """
-    bundle = await asyncio.to_thread(open_bundle, path)
     manifest = bundle.manifest
     name = name or settings.served_model_name or manifest.name
     own_metrics = metrics.of(name)
@@ -132,7 +133,7 @@ async def open_model(name: str | None, path: Path, settings: ServerSettings, met
         raise
     return Model(
         name=name,
-        path=path,
+        bundle=bundle,
         service=service,
         outputs=Outputs(
             dimension=manifest.dimension, normalized=manifest.normalized, output_range=manifest.output_range
@@ -142,7 +143,6 @@ async def open_model(name: str | None, path: Path, settings: ServerSettings, met
         cache=cache,
         metrics=own_metrics,
         info=_info(name, settings, bundle, engine, text_encoder),
-        created=dt.datetime.fromisoformat(manifest.provenance.created),
     )
 
 

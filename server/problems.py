@@ -21,12 +21,12 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from bundle.errors import BundleError, DiscoError, EmptyInputError, InputError
 from server.errors import (
     BackendError,
+    BundleConflictError,
     ClientGoneError,
     ForbiddenError,
     InvalidRequestError,
     MalformedBodyError,
     OverloadedError,
-    ReloadError,
     RequestTimeoutError,
     UnauthorizedError,
     UnhealthyError,
@@ -58,7 +58,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     RequestEntityTooLarge: Problem(413, "PayloadTooLarge", "invalid_request_error"),
     UnsupportedMediaTypeError: Problem(415, "Validation", "invalid_request_error"),
     InputError: Problem(422, "Validation", "invalid_request_error"),
-    ReloadError: Problem(409, "Conflict", "invalid_request_error"),
+    BundleConflictError: Problem(409, "Conflict", "invalid_request_error"),
     InvalidRequestError: Problem(422, "Validation", "invalid_request_error"),
     # A bundle that is refused while the server runs: told to operators, by the admin route only.
     BundleError: Problem(409, "Conflict", "invalid_request_error"),

@@ -42,7 +42,7 @@ class Depth:
     items: int
     tokens: int
     oldest_seconds: float
-    bulk_items: int = 0
+    bulk_items: int
     """How many of the items are in no hurry."""
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from bundle.errors import DiscoError
 from bundle.layout import open_bundle
-from server.errors import ReloadError, UnknownModelError
+from server.errors import BundleConflictError, UnknownModelError
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
@@ -60,10 +60,11 @@ class Runtime:
             DiscoError: one cannot be served; none is left open.
         """
         for name, path in self._settings.bundles:
-            model = await open_model(name, path, self._settings, self._metrics)
+            bundle = await asyncio.to_thread(open_bundle, path)
+            model = await open_model(name, bundle, self._settings, self._metrics)
             if model.name in self._models:
                 await model.close()
-                raise ReloadError(f"two bundles are called {model.name!r}; name them: --bundle NAME=PATH")
+                raise BundleConflictError(f"two bundles are called {model.name!r}; name them: --bundle NAME=PATH")
             self._models[model.name] = model
             model.announce()
 
@@ -78,15 +79,16 @@ class Runtime:
         replaced = []
         async with self._reloading:
             for old in self.models:
-                manifest = (await asyncio.to_thread(open_bundle, old.path)).manifest
-                if manifest.digest == old.info.model_sha:
+                bundle = await asyncio.to_thread(open_bundle, old.bundle.path)
+                before, after = old.bundle.manifest, bundle.manifest
+                if after.digest == before.digest:
                     continue
-                if manifest.dimension != old.info.dimension:
-                    raise ReloadError(
-                        f"the new bundle of {old.name} has {manifest.dimension} dimensions, the one that is served "
-                        f"{old.info.dimension}: whoever has vectors of it could not compare them; start a new server"
+                if after.dimension != before.dimension:
+                    raise BundleConflictError(
+                        f"the new bundle of {old.name} has {after.dimension} dimensions, the one that is served "
+                        f"{before.dimension}: whoever has vectors of it could not compare them; start a new server"
                     )
-                new = await open_model(old.name, old.path, self._settings, self._metrics)
+                new = await open_model(old.name, bundle, self._settings, self._metrics)
                 self._models[old.name] = new
                 new.announce()
                 replaced.append(new.name)
@@ -94,12 +96,14 @@ class Runtime:
         return replaced
 
     async def try_reload(self) -> None:
-        """`reload` for those who cannot be told of errors: they are logged."""
+        """`reload` for those who cannot be told of errors: they are logged, and what is served goes on."""
         try:
             replaced = await self.reload()
             logger.info("reloaded: %s", ", ".join(replaced) or "nothing has changed")
         except DiscoError as error:
             logger.error("not reloaded: %s", error)
+        except Exception:  # whatever is wrong with a new bundle must not end the server
+            logger.exception("not reloaded")
 
     async def stop(self) -> None:
         """Close all models."""

@@ -1,6 +1,5 @@
 """Every setting of the server, declared once: flag, environment variable, default and help text. Serves nothing."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -8,13 +7,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bundle.manifest import Precision, Runtime
+from bundle.provenance import available_cores
 
 SHIPPED_STUDENT = Path(__file__).resolve().parents[1] / "students" / "disco-minilm-l3"
-
-
-def available_cores() -> int:
-    """The number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ServerSettings(BaseSettings):

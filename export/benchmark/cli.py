@@ -1,7 +1,6 @@
 """The command `benchmark`: times engines on a model, whole and with fewer layers. Loads torch only when it begins."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,5 +40,5 @@ def benchmark_command(arguments: Sequence[str]) -> None:
         layers=options.layers,
         layers_name=options.layers_name,
         rounds=options.rounds,
-        command=f"python -m export benchmark {' '.join(sys.argv[2:])}",
+        command=f"python -m export benchmark {' '.join(arguments)}",
     )

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bundle.timing import Load, Seconds, ratio
+from bundle.timing import Load, Seconds, ratio, tokens_per_second
 from export.benchmark.engines import BASELINE, ROOF
 
 
@@ -60,7 +60,7 @@ def print_table(seconds: Seconds, loads: Mapping[str, Load], model: str, console
     for engine, taken in seconds.items():
         cells = []
         for name, load in loads.items():
-            speed = load.texts * load.tokens / float(np.median(taken[name])) / 1000
+            speed = tokens_per_second(load, taken[name]) / 1000
             against = ratio(seconds[BASELINE][name], taken[name])
             share = 100 * ratio(seconds[ROOF][name], taken[name])
             cells.append(f"{speed:.1f} (×{against:.2f}, {share:.0f} %)")

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnxruntime
 from rich.console import Console
 
 from bundle.arrays import flatten
 from bundle.atomic import write_atomically
+from bundle.choice import is_installed
 from bundle.cpu import features
 from bundle.provenance import available_cores, commit, processor, versions
 from bundle.timing import Contender, loads_within, time_in_turns
@@ -20,7 +22,7 @@ from export.report import encode_report
 from export.source import Student, open_student
 from export.verify import open_text_encoder
 
-_LIBRARIES = ("numpy", "onnxruntime", "openvino", "optimum", "optimum-onnx", "torch", "transformers")
+_LIBRARIES = ("numpy", "optimum", "optimum-onnx", "torch", "transformers")
 
 
 def run_benchmark(
@@ -54,7 +56,8 @@ def run_benchmark(
             "commit": commit() or "unknown",
             "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "command": command,
-            **versions(_LIBRARIES),
+            "onnxruntime": onnxruntime.__version__,  # its package has two names
+            **versions([*_LIBRARIES, "openvino"] if is_installed("openvino") else _LIBRARIES),
         },
         rows=rows,
     )

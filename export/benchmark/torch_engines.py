@@ -5,17 +5,18 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.onnx_encoder import OUTPUT
-from bundle.padding import pad, padded_size
+from bundle.padding import PaddingEncoder
 
 Arithmetic = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-class TorchEncoder:
+class TorchEncoder(PaddingEncoder):
     """A student in torch (`export.graph.SentenceEncoder`), padded like everywhere."""
 
     def __init__(self, module: nn.Module, *, dimension: int, arithmetic: Arithmetic, compiled: bool = False) -> None:
@@ -25,28 +26,14 @@ class TorchEncoder:
         if compiled:
             torch._inductor.config.freezing = True
             self._run = torch.compile(self._module, dynamic=False)
-        self._dimension = dimension
-        self._description = f"torch {torch.__version__.partition('+')[0]} {arithmetic}{' compiled' if compiled else ''}"
+        release = torch.__version__.partition("+")[0]
+        description = f"torch {release} {arithmetic}{' compiled' if compiled else ''}"
+        super().__init__(dimension=dimension, description=description)
 
-    @property
-    def dimension(self) -> int:
-        """See `Encoder`."""
-        return self._dimension
-
-    @property
-    def description(self) -> str:
-        """See `Encoder`."""
-        return self._description
-
-    def cost(self, lengths: Sequence[int]) -> int:
-        """Every text is padded to the longest one."""
-        return padded_size(lengths)
-
-    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
-        """See `Encoder`."""
-        padded, mask = (torch.from_numpy(array) for array in pad(ids, offsets))
+    def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
         with torch.no_grad():
-            vectors: Vectors = self._run(padded, mask)[OUTPUT].float().numpy()
+            found = self._run(torch.from_numpy(input_ids), torch.from_numpy(attention_mask))
+        vectors: Vectors = found[OUTPUT].float().numpy()
         return vectors
 
 

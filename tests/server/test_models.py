@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bundle.layout import Bundle, open_bundle
 from server.app import create_app
-from server.errors import ReloadError, UnknownModelError
+from server.errors import BundleConflictError, UnknownModelError
 from server.metrics import Metrics
 from server.runtime import running
 from server.settings import ServerSettings
@@ -87,7 +87,7 @@ def test_two_models_of_one_name_are_refused(path: Path) -> None:
         async with running(settings, Metrics()):
             raise AssertionError("two models of one name are served")
 
-    with pytest.raises(ReloadError, match="two bundles are called 'tiny'"):
+    with pytest.raises(BundleConflictError, match="two bundles are called 'tiny'"):
         asyncio.run(start())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine")]
 
@@ -118,6 +118,19 @@ def test_a_bundle_that_cannot_be_served_changes_nothing(client: TestClient[Lites
     assert refused.status_code == 409
     assert "has 4 dimensions, the one that is served 8" in refused.json()["error"]
     np.testing.assert_array_equal(vector(client), before)
+
+
+def test_nothing_that_is_wrong_with_a_new_bundle_ends_what_is_served(
+    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with running(settings, Metrics()) as runtime:
+            monkeypatch.setattr("server.runtime.open_bundle", lambda _: 1 / 0)
+            await runtime.try_reload()
+            assert runtime.ready
+
+    asyncio.run(scenario())
+    assert "not reloaded" in caplog.text
 
 
 def test_only_operators_may_reload(settings: ServerSettings) -> None:

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.settings import SHIPPED_STUDENT, ServerSettings, available_cores
+from bundle.provenance import available_cores
+from server.settings import SHIPPED_STUDENT, ServerSettings
 
 
 def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from bundle.layout import TRAINING, Bundle, open_bundle
 from bundle.provenance import commit, processor
 from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
-from bundle.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns
+from bundle.timing import LATENCY, LOADS, ROUNDS, Contender, Load, Seconds, ratio, time_in_turns, tokens_per_second
 from train.builtin import docstring_texts
 from train.errors import LadderError
 from train.evaluate import Scores, evaluate_models
@@ -91,9 +91,7 @@ def _rung(name: str, bundle: Bundle, seconds: Seconds, scores: Scores) -> Rung:
         bytes=(bundle.path / graph.path).stat().st_size + bundle.tokenizer_file.stat().st_size,
         latency_ms=1000 * float(np.median(mine["latency"])),
         latency_ratio=ratio(mine["latency"], reference["latency"]),
-        tokens_per_second={
-            load: shape.texts * shape.tokens / float(np.median(mine[load])) for load, shape in batches.items()
-        },
+        tokens_per_second={load: tokens_per_second(shape, mine[load]) for load, shape in batches.items()},
         throughput_ratios={load: 1 / ratio(mine[load], reference[load]) for load in batches},
         sts=scores.sts,
         retrieval=scores.retrieval,
