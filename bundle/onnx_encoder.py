@@ -12,11 +12,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bundle.arrays import Vectors
+from bundle.arrays import Ids, Offsets, Vectors
 from bundle.errors import UnsupportedGraphError
-from bundle.padding import PaddingEncoder
+from bundle.padding import PaddingEncoder, pad
 
 OUTPUT = "sentence_embedding"
+TOKENS = "last_hidden_state"
+"""What a graph may give besides: the tokens' vectors, float32[n, length, dim]."""
 _REQUIRED_INPUTS = {"input_ids", "attention_mask"}
 _OPTIONAL_INPUTS = {"token_type_ids"}
 
@@ -56,14 +58,27 @@ class OnnxEncoder(PaddingEncoder):
         self._giving_memory_back = ort.RunOptions()
         self._giving_memory_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         provider = self._session.get_providers()[0]
-        super().__init__(dimension=dimension, description=f"onnxruntime {ort.__version__} {label} {provider}")
+        super().__init__(
+            dimension=dimension,
+            description=f"onnxruntime {ort.__version__} {label} {provider}",
+        )
+        self.encodes_tokens = TOKENS in outputs
+
+    def encode_tokens(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `TokenEncoder`."""
+        input_ids, attention_mask = pad(ids, offsets)
+        vectors: Vectors = self._run(TOKENS, input_ids, attention_mask)[attention_mask == 1]
+        return vectors
 
     def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
+        return self._run(OUTPUT, input_ids, attention_mask)
+
+    def _run(self, output: str, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
         run_options = self._giving_memory_back if input_ids.size > KEPT_TOKENS else None
-        vectors: Vectors = self._session.run([OUTPUT], feeds, run_options)[0]
+        vectors: Vectors = self._session.run([output], feeds, run_options)[0]
         return vectors
 
 

@@ -4,16 +4,18 @@ Knows no bundle. OpenVINO itself is imported when the first graph is opened.
 """
 
 import sys
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.arrays import Vectors
+from bundle.arrays import Ids, Offsets, Vectors
 from bundle.errors import UnsupportedGraphError
-from bundle.onnx_encoder import OUTPUT
-from bundle.padding import PaddingEncoder
+from bundle.onnx_encoder import OUTPUT, TOKENS
+from bundle.padding import PaddingEncoder, pad
 
 
 class OpenVinoEncoder(PaddingEncoder):
@@ -29,39 +31,61 @@ class OpenVinoEncoder(PaddingEncoder):
             UnsupportedGraphError: OpenVINO refuses the file, or its inputs are not those of a bundle.
         """
         ov = _import_openvino()
-        core = ov.Core()
+        self._compile = partial(_compile, ov, graph, threads)
         try:
-            model = core.read_model(graph)
-            vectors = model.output(OUTPUT)
-            # The tokens' own vectors, which a graph may give as well, would be computed and copied for nobody.
-            pooled = ov.Model([vectors], model.get_parameters())
-            compiled = core.compile_model(
-                pooled,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "NUM_STREAMS": "1",
-                    "INFERENCE_NUM_THREADS": threads,
-                    # Every encoder would pin its threads to the same first cores.
-                    "ENABLE_CPU_PINNING": False,
-                },
-            )
+            outputs, compiled = self._compile(OUTPUT)
         except RuntimeError as error:
             raise UnsupportedGraphError(f"{graph}: OpenVINO cannot load it: {error}") from error
         if (inputs := {port.any_name for port in compiled.inputs}) != {"input_ids", "attention_mask"}:
             raise UnsupportedGraphError(
                 f"{graph}: expected inputs input_ids and attention_mask, found {sorted(inputs)}"
             )
-        self._request = compiled.create_infer_request()
+        self._pooled = compiled.create_infer_request()
         arithmetic = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         version = ov.get_version().partition("-")[0]
-        super().__init__(dimension=dimension, description=f"openvino {version} {arithmetic}")
+        super().__init__(
+            dimension=dimension,
+            description=f"openvino {version} {arithmetic}",
+        )
+        self.encodes_tokens = TOKENS in outputs
+
+    def encode_tokens(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `TokenEncoder`."""
+        input_ids, attention_mask = pad(ids, offsets)
+        vectors: Vectors = _infer(self._unpooled, input_ids, attention_mask)[attention_mask == 1]
+        return vectors
 
     def _embed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
-        self._request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
-        # Of the request's own memory, which the next batch overwrites.
-        vectors: Vectors = np.array(self._request.get_output_tensor().data)
-        return vectors
+        return _infer(self._pooled, input_ids, attention_mask)
+
+    @cached_property
+    def _unpooled(self) -> Any:
+        return self._compile(TOKENS)[1].create_infer_request()
+
+
+def _compile(ov: ModuleType, graph: Path, threads: int, output: str) -> tuple[set[str], Any]:
+    """The names of the graph's outputs, and the model that computes `output` and nothing for nobody."""
+    core = ov.Core()
+    model = core.read_model(graph)
+    compiled = core.compile_model(
+        ov.Model([model.output(output)], model.get_parameters()),
+        "CPU",
+        {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": threads,
+            # Every encoder would pin its threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
+        },
+    )
+    return {port.any_name for port in model.outputs}, compiled
+
+
+def _infer(request: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:
+    request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)
+    # Of the request's own memory, which the next batch overwrites.
+    vectors: Vectors = np.array(request.get_output_tensor().data)
+    return vectors
 
 
 def _import_openvino() -> ModuleType:

@@ -37,9 +37,22 @@ class Encoder(Protocol):
         ...
 
 
+class TokenEncoder(Encoder, Protocol):
+    """An engine that also tells what there is before pooling, where its graph gives it."""
+
+    @property
+    def encodes_tokens(self) -> bool:
+        """Whether `encode_tokens` can be called."""
+        ...
+
+    def encode_tokens(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """Embed the same batch without pooling; returns float32[total, dim], a vector for each of `ids`."""
+        ...
+
+
 def open_encoder(
     bundle: Bundle, *, precision: Precision | None = None, runtime: Runtime | None = None, threads: int = 1
-) -> Encoder:
+) -> TokenEncoder:
     """Load what `bundle.choice.choose` picks, with `threads` compute threads.
 
     Raises:

@@ -20,19 +20,17 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from bundle.manifest import Pooling
-from bundle.onnx_encoder import OUTPUT
+from bundle.onnx_encoder import OUTPUT, TOKENS
 from export.errors import DamagedStudentError
 from export.loading import LOADING_ERRORS, first_line, quiet_loading
 from export.source import Student
-
-TOKENS = "last_hidden_state"
-"""What sentence-transformers' ONNX backend reads, to pool by itself; who asks for vectors only computes no copy."""
 
 
 def export_graph(student: Student, target: Path) -> None:
     """Write the fp32 graph of `student`: `input_ids`, `attention_mask` (int64[n, length]) → float32[n, dim].
 
-    A second output holds the tokens' vectors, float32[n, length, dim].
+    A second output holds the tokens' vectors, float32[n, length, dim]: sentence-transformers' ONNX backend reads it, to
+    pool by itself. Who asks for the pooled ones computes no copy.
 
     Raises:
         DamagedStudentError: the weights are missing, incomplete or do not fit `config.json`.

@@ -7,8 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bundle.onnx_encoder import OUTPUT
-from export.graph import TOKENS
+from bundle.onnx_encoder import OUTPUT, TOKENS
 from export.source import Student
 from export.table_file import read_table
 

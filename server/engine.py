@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import DiscoError
-from bundle.runtime import Encoder
+from bundle.runtime import TokenEncoder
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
 from server.jobs import Batch, fail_items
 from server.metrics import ModelMetrics
@@ -36,7 +36,7 @@ class Engine:
 
     def __init__(
         self,
-        open_encoder: Callable[[], Encoder],
+        open_encoder: Callable[[], TokenEncoder],
         queue: BatchQueue,
         metrics: ModelMetrics,
         *,
@@ -79,6 +79,11 @@ class Engine:
         return self._workers[0].description
 
     @property
+    def encodes_tokens(self) -> bool:
+        """Whether texts can be embedded without pooling."""
+        return self._workers[0].encodes_tokens
+
+    @property
     def alive(self) -> int:
         """How many workers can take work."""
         return sum(worker.alive for worker in self._workers)
@@ -94,7 +99,7 @@ class _Worker(threading.Thread):
 
     def __init__(
         self,
-        open_encoder: Callable[[], Encoder],
+        open_encoder: Callable[[], TokenEncoder],
         queue: BatchQueue,
         metrics: ModelMetrics,
         *,
@@ -116,6 +121,7 @@ class _Worker(threading.Thread):
         self.alive = False
         self.closing = threading.Event()
         self.description = ""
+        self.encodes_tokens = False
 
     def launch(self, loop: asyncio.AbstractEventLoop) -> Future[None]:
         """Start the thread; the future tells when its first encoder is ready, or why it cannot be."""
@@ -129,20 +135,21 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            encoder: Encoder | None = self._open()
+            encoder: TokenEncoder | None = self._open()
         except BaseException as error:  # noqa: BLE001  handed to whoever starts the engine
             self._opened.set_exception(error)
             return
         while encoder is not None:
             encoder = self._reopen() if self._serve_until_broken(encoder) else None
 
-    def _open(self) -> Encoder:
+    def _open(self) -> TokenEncoder:
         encoder = self._open_encoder()
         encoder.encode(*self._probe)
         self.description = encoder.description
+        self.encodes_tokens = encoder.encodes_tokens
         return encoder
 
-    def _serve_until_broken(self, encoder: Encoder) -> bool:
+    def _serve_until_broken(self, encoder: TokenEncoder) -> bool:
         """Take batches until the queue closes (False) or the encoder no longer works (True)."""
         self._queue.worker_up()
         self.alive = True
@@ -166,7 +173,7 @@ class _Worker(threading.Thread):
             if self._batch is not None:
                 self._fail(self._batch, UnhealthyError("the engine worker died while embedding this; try again"))
 
-    def _reopen(self) -> Encoder | None:
+    def _reopen(self) -> TokenEncoder | None:
         """A working encoder again, however often it takes; None when the engine stops meanwhile."""
         while not self.closing.wait(self._backoff):
             self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
@@ -179,7 +186,7 @@ class _Worker(threading.Thread):
                 return encoder
         return None
 
-    def _embed(self, encoder: Encoder, batch: Batch) -> None:
+    def _embed(self, encoder: TokenEncoder, batch: Batch) -> None:
         if batch.expired:
             self._metrics.dropped["expired"].inc(len(batch.expired))
             self._post(fail_items, batch.expired, RequestTimeoutError("the deadline passed while the text was queued"))
@@ -187,8 +194,7 @@ class _Worker(threading.Thread):
             return
         started = time.monotonic()
         try:
-            vectors = encoder.encode(*flatten([item.ids for item in batch.items]))
-            _check(vectors, texts=len(batch.items), dimension=encoder.dimension)
+            rows = _encode(encoder, batch)
         except Exception:
             logger.exception("%s: a batch of %d texts, %d tokens failed", self.name, len(batch.items), batch.tokens)
             self._fail(batch, BackendError("Backend error: the model failed on this batch; the server's log says why"))
@@ -197,7 +203,7 @@ class _Worker(threading.Thread):
         seconds = time.monotonic() - started
         self._backoff = self._first_backoff
         self._settle(batch, seconds)
-        self._post(_deliver, batch, vectors, started, seconds)
+        self._post(_deliver, batch, rows, started, seconds)
         self._metrics.batch_done(batch)
 
     def _fail(self, batch: Batch, error: DiscoError) -> None:
@@ -213,15 +219,20 @@ class _Worker(threading.Thread):
             self._loop.call_soon_threadsafe(deliver, *arguments)
 
 
-def _check(vectors: Vectors, *, texts: int, dimension: int) -> None:
-    if vectors.shape != (texts, dimension):
-        raise ValueError(f"the encoder returned {vectors.shape}, expected {(texts, dimension)}")
+def _encode(encoder: TokenEncoder, batch: Batch) -> Sequence[Vectors]:
+    """What each of the batch's texts is to become."""
+    ids, offsets = flatten([item.ids for item in batch.items])
+    vectors = encoder.encode(ids, offsets) if batch.pooled else encoder.encode_tokens(ids, offsets)
+    expected = (len(batch.items) if batch.pooled else len(ids), encoder.dimension)
+    if vectors.shape != expected:
+        raise ValueError(f"the encoder returned {vectors.shape}, expected {expected}")
     if not np.isfinite(vectors).all():
         raise ValueError("the encoder returned values that are not finite")
+    return list(vectors) if batch.pooled else np.split(vectors, offsets[1:-1])
 
 
-def _deliver(batch: Batch, vectors: Vectors, started: float, seconds: float) -> None:
-    for item, vector in zip(batch.items, vectors, strict=True):
+def _deliver(batch: Batch, rows: Sequence[Vectors], started: float, seconds: float) -> None:
+    for item, vector in zip(batch.items, rows, strict=True):
         queued = max(started - item.arrived, 0.0)
-        for job, rows in item.waiters.items():
-            job.resolve(rows, vector, queue_seconds=queued, inference_seconds=seconds)
+        for job, places in item.waiters.items():
+            job.resolve(places, vector, queue_seconds=queued, inference_seconds=seconds)

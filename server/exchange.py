@@ -11,6 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.types import Receive
 from numpy.typing import NDArray
 
+from bundle.arrays import Vectors
 from bundle.text import Direction
 from server import schemas, timings
 from server.bodies import JsonResponse, npy_file, raw_bytes
@@ -84,13 +85,13 @@ def direction_of(side: schemas.Side) -> Direction:
     return "left" if side in ("left", "Left") else "right"
 
 
-def answer(request: HttpRequest, model: Model, content: object, embedded: Embedded) -> Response[Any]:
+def answer(request: HttpRequest, model: Model, content: object, embedded: Embedded[Any]) -> Response[Any]:
     """Answer JSON with the timing headers."""
     return JsonResponse(content, headers=_account(request, model, embedded))
 
 
 def answer_bytes(
-    request: HttpRequest, model: Model, vectors: NDArray[Any], embedded: Embedded, *, media_type: str
+    request: HttpRequest, model: Model, vectors: NDArray[Any], embedded: Embedded[Any], *, media_type: str
 ) -> Response[Any]:
     """Answer the rows of `vectors` as bytes: little-endian and one after the other (RAW), or as a file of numpy's."""
     body = npy_file(vectors) if media_type == NPY else raw_bytes(vectors)
@@ -112,7 +113,7 @@ async def embed_for(
     *,
     timeout_ms: float | None,
     priority: Lane | None,
-) -> Embedded:
+) -> Embedded[Vectors]:
     """Embed what a request brings, for as long as its client waits.
 
     How urgent it is say the body's fields, or else the headers `X-Request-Timeout-Ms` and `X-Request-Priority`.
@@ -123,6 +124,27 @@ async def embed_for(
     """
     urgency = _urgency(request, timeout_ms, priority)
     return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+
+
+async def embed_tokens_for(
+    request: HttpRequest,
+    model: Model,
+    texts: Sequence[Text],
+    reading: Reading,
+    *,
+    timeout_ms: float | None,
+    priority: Lane | None,
+) -> Embedded[list[Vectors]]:
+    """`embed_for` without pooling: a vector for every token.
+
+    Raises:
+        InvalidRequestError: as `embed_for`, or the model's engine gives pooled vectors only.
+        DiscoError: whatever `EmbeddingService.embed_tokens` raises.
+    """
+    if not model.engine.encodes_tokens:
+        raise InvalidRequestError(f"{model.name} gives pooled vectors only: its graph does not output its tokens'")
+    urgency = _urgency(request, timeout_ms, priority)
+    return await model.service.embed_tokens(texts, reading, partial(_client_gone, request.receive), urgency)
 
 
 async def _client_gone(receive: Receive) -> None:
@@ -151,10 +173,10 @@ def _positive(header: str) -> float:
     return number
 
 
-def _account(request: HttpRequest, model: Model, embedded: Embedded) -> dict[str, str]:
+def _account(request: HttpRequest, model: Model, embedded: Embedded[Any]) -> dict[str, str]:
     """Count the request and say where its time went."""
     spent = embedded.timings(time.perf_counter() - request.scope["state"]["started"])
-    model.metrics.request_done(spent, texts=len(embedded.vectors))
+    model.metrics.request_done(spent, texts=embedded.texts)
     return timings.headers(
         spent,
         characters=embedded.characters,

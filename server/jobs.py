@@ -17,6 +17,8 @@ Lane = Literal["interactive", "bulk"]
 """Whether somebody waits for the answer, or it is work in no hurry."""
 LANES: tuple[Lane, ...] = get_args(Lane)
 
+_NOTHING: Vectors = np.empty(0, dtype=np.float32)
+
 
 class Job:
     """One request on its way: collects its vectors and calls `on_done` when all are there or one has failed."""
@@ -25,15 +27,17 @@ class Job:
         self,
         texts: int,
         *,
-        dimension: int,
         deadline: float,
         on_done: Callable[[], None],
         lane: Lane = "interactive",
+        pooled: bool = True,
     ) -> None:
         """`texts` ≥ 1 rows are awaited; `deadline` is on the queue's clock."""
-        self.vectors: Vectors = np.empty((texts, dimension), dtype=np.float32)
+        self.rows: list[Vectors] = [_NOTHING] * texts
+        """Each text's vector, float32[dim], or its tokens', float32[length, dim], once they are there."""
         self.deadline = deadline
         self.lane = lane
+        self.pooled = pooled
         self.error: DiscoError | None = None
         self.items: list[Item] = []
         self.queue_seconds = 0.0
@@ -43,8 +47,9 @@ class Job:
         self._on_done = on_done
 
     def resolve(self, rows: list[int], vector: Vectors, *, queue_seconds: float, inference_seconds: float) -> None:
-        """Put `vector` (float32[dim]) into `rows`."""
-        self.vectors[rows] = vector
+        """Put `vector` (float32[dim], or float32[length, dim]) into `rows`."""
+        for row in rows:
+            self.rows[row] = vector
         self.queue_seconds += queue_seconds * len(rows) / self._texts
         self.inference_seconds += inference_seconds * len(rows) / self._texts
         self._missing -= len(rows)
@@ -69,6 +74,8 @@ class Item:
     """The latest of its jobs' deadlines."""
     lane: Lane = "interactive"
     """The most urgent of its jobs' lanes."""
+    pooled: bool = True
+    """Whether the text's vector is wanted, or those of its tokens."""
     waiters: dict[Job, list[int]] = field(default_factory=dict)
 
     def join(self, job: Job, row: int) -> None:
@@ -88,6 +95,11 @@ class Batch:
     expired: list[Item]
     cost: int
     """In tokens, padding included."""
+
+    @property
+    def pooled(self) -> bool:
+        """What is wanted of all of its texts."""
+        return self.items[0].pooled
 
     @property
     def tokens(self) -> int:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from bundle.choice import choose
 from bundle.cpu import detect_cpu
 from bundle.layout import Bundle
-from bundle.runtime import Encoder, open_encoder
+from bundle.runtime import TokenEncoder, open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits
 from server.cache import VectorCache
@@ -146,7 +146,7 @@ async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings,
     )
 
 
-def _open_encoder(bundle: Bundle, settings: ServerSettings) -> Encoder:
+def _open_encoder(bundle: Bundle, settings: ServerSettings) -> TokenEncoder:
     return open_encoder(bundle, precision=settings.precision, runtime=settings.runtime, threads=1)
 
 

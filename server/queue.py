@@ -99,7 +99,8 @@ class BatchQueue:
             UnhealthyError: there is no worker.
         """
         now = self._clock()
-        keys = [ids.tobytes() for ids in texts]
+        kind = b"" if job.pooled else b"tokens"
+        keys = [kind + ids.tobytes() for ids in texts]
         with self._lock:
             fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
             tokens = sum(len(ids) for ids in fresh.values())
@@ -107,7 +108,8 @@ class BatchQueue:
             if job.lane == "interactive":
                 self._last_interactive = now
             for key, ids in fresh.items():
-                self._in_flight[key] = self._waiting[job.lane][key] = Item(ids, key, now, job.deadline, job.lane)
+                item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
+                self._in_flight[key] = self._waiting[job.lane][key] = item
             self._waiting_tokens += tokens
             for row, key in enumerate(keys):
                 item = self._in_flight[key]
@@ -216,6 +218,7 @@ class BatchQueue:
         live = [item for item in window if item.deadline > now]
         if not live:
             return Batch([], expired, cost=0)
+        live = [item for item in live if item.pooled == live[0].pooled]
         lengths = [len(item.ids) for item in live]
         picked = choose(lengths, cost, tokens=self._token_budget(lane, now), items=self._batch_limits.items)
         items = [live[i] for i in picked]

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,9 @@ Disconnected = Callable[[], Awaitable[None]]
 
 # Most answers come sooner than this, and then nobody has to watch the connection.
 UNWATCHED_SECONDS = 0.02
+
+# A vector for every token makes long answers: this many are some 70 MB of JSON at 384 dimensions.
+MOST_TOKEN_VECTORS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,16 @@ class Urgency:
     """None: by the number of texts."""
 
 
+V = TypeVar("V")
+
+
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class Embedded(Generic[V]):
     """The answer to one request."""
 
-    vectors: Vectors
-    """float32[texts, dimension], as the model gives them."""
+    vectors: V
+    """As the model gives them: float32[texts, dimension], or float32[length, dimension] for each text."""
+    texts: int
     characters: int
     tokens: int
     tokenize_seconds: float
@@ -66,6 +74,12 @@ class Embedded:
     def timings(self, total: float) -> Timings:
         """The stages of a request that took `total` seconds."""
         return Timings(self.tokenize_seconds, self.queue_seconds, self.inference_seconds, total)
+
+
+class _Run(Protocol):
+    """Embeds what one request brings."""
+
+    def __call__(self, encoded: list[Ids], *, pooled: bool) -> Awaitable[Job]: ...
 
 
 class EmbeddingService:
@@ -100,7 +114,7 @@ class EmbeddingService:
 
     async def embed(
         self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency | None = None
-    ) -> Embedded:
+    ) -> Embedded[Vectors]:
         """Embed `texts`; what is in the cache is not embedded again.
 
         Raises:
@@ -110,46 +124,73 @@ class EmbeddingService:
             BackendError, UnhealthyError: the model failed.
             RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
         """
-        self.check_count(len(texts))
-        self._running += 1
-        try:
-            return await self._embed(texts, reading, disconnected, urgency or Urgency())
-        finally:
-            self._running -= 1
+        return await self._answer(texts, reading, disconnected, urgency or Urgency(), self._embed_pooled)
+
+    async def embed_tokens(
+        self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency | None = None
+    ) -> Embedded[list[Vectors]]:
+        """Embed each token of `texts`, special ones included, without pooling; past the cache.
+
+        Raises:
+            InvalidRequestError: too many texts or tokens.
+            DiscoError: as `embed`.
+        """
+        return await self._answer(texts, reading, disconnected, urgency or Urgency(), self._embed_unpooled)
 
     @property
     def busy(self) -> bool:
         """Whether a request has not been answered yet."""
         return self._running > 0
 
-    async def _embed(
-        self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency
-    ) -> Embedded:
+    async def _answer(
+        self,
+        texts: Sequence[Text],
+        reading: Reading,
+        disconnected: Disconnected,
+        urgency: Urgency,
+        embed: Callable[[list[Ids], _Run], Awaitable[tuple[V, Job | None]]],
+    ) -> Embedded[V]:
+        self.check_count(len(texts))
         deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
+        self._running += 1
         try:
             encoded = await self._tokenize_within_limits(texts, reading)
             tokenize_seconds = time.perf_counter() - began
-            keys = [ids.tobytes() for ids in encoded]
-            vectors, missing = self._look_up(keys)
-            job = None
-            if missing:
-                job = await self._run([encoded[row] for row in missing], deadline, lane, disconnected)
-                vectors[missing] = job.vectors
-                for row in missing:
-                    self._cache.put(keys[row], vectors[row])
+            run = partial(self._run, deadline=deadline, lane=lane, disconnected=disconnected)
+            vectors, job = await embed(encoded, run)
         except OverloadedError as error:
             self._metrics.refused[error.reason].inc()
             raise
+        finally:
+            self._running -= 1
         return Embedded(
             vectors=vectors,
+            texts=len(texts),
             characters=sum(len(text) for text in texts if isinstance(text, str)),
-            tokens=sum(len(ids) for ids in encoded),
+            tokens=sum(map(len, encoded)),
             tokenize_seconds=tokenize_seconds,
             queue_seconds=job.queue_seconds if job else 0.0,
             inference_seconds=job.inference_seconds if job else 0.0,
         )
+
+    async def _embed_pooled(self, encoded: list[Ids], run: _Run) -> tuple[Vectors, Job | None]:
+        keys = [ids.tobytes() for ids in encoded]
+        vectors, missing = self._look_up(keys)
+        if not missing:
+            return vectors, None
+        job = await run([encoded[row] for row in missing], pooled=True)
+        vectors[missing] = job.rows
+        for row in missing:
+            self._cache.put(keys[row], vectors[row])
+        return vectors, job
+
+    async def _embed_unpooled(self, encoded: list[Ids], run: _Run) -> tuple[list[Vectors], Job]:
+        if (tokens := sum(map(len, encoded))) > MOST_TOKEN_VECTORS:
+            raise InvalidRequestError(f"{tokens} tokens, at most {MOST_TOKEN_VECTORS} in one request; send fewer texts")
+        job = await run(encoded, pooled=False)
+        return job.rows, job
 
     async def tokens(
         self, texts: Sequence[str], *, add_special_tokens: bool, prompt_name: str | None
@@ -218,14 +259,16 @@ class EmbeddingService:
         self._metrics.cached["miss"].inc(len(missing))
         return vectors, missing
 
-    async def _run(self, encoded: list[Ids], deadline: float, lane: Lane, disconnected: Disconnected) -> Job:
+    async def _run(
+        self, encoded: list[Ids], *, pooled: bool, deadline: float, lane: Lane, disconnected: Disconnected
+    ) -> Job:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
             if not done.done():
                 done.set_result(None)
 
-        job = Job(len(encoded), dimension=self._dimension, deadline=deadline, on_done=wake, lane=lane)
+        job = Job(len(encoded), deadline=deadline, on_done=wake, lane=lane, pooled=pooled)
         self._metrics.shared.inc(self._queue.submit(job, encoded))
         try:
             await _wait(done, deadline, disconnected)

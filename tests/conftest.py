@@ -60,10 +60,10 @@ def build_tiny_graph(path: Path, *, table: Vectors) -> None:
     from onnx import TensorProto, helper, numpy_helper, save
 
     nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
+        helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last_axis"], ["column"]),
-        helper.make_node("Mul", ["tokens", "column"], ["unmasked"]),
+        helper.make_node("Mul", ["last_hidden_state", "column"], ["unmasked"]),
         helper.make_node("ReduceSum", ["unmasked", "length_axis"], ["total"], keepdims=0),
         helper.make_node("ReduceSum", ["column", "length_axis"], ["count"], keepdims=0),
         helper.make_node("Div", ["total", "count"], ["mean"]),
@@ -78,9 +78,12 @@ def build_tiny_graph(path: Path, *, table: Vectors) -> None:
         helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"])
         for name in ("input_ids", "attention_mask")
     ]
-    output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", table.shape[1]])
+    outputs = [
+        helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", table.shape[1]]),
+        helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["n", "length", table.shape[1]]),
+    ]
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", inputs, [output], weights)
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 

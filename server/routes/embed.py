@@ -1,4 +1,4 @@
-"""`/embed`: the route of Text Embeddings Inference, with more forms of answer."""
+"""`/embed` and `/embed_all`: the routes of Text Embeddings Inference, the former with more forms of answer."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from server.exchange import (
     answer_bytes,
     direction_of,
     embed_for,
+    embed_tokens_for,
     errors,
     model_of,
     texts_of,
@@ -42,3 +43,14 @@ async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> R
         return answer_bytes(request, model, vectors, embedded, media_type=media_type)
     content: Any = base64_rows(vectors) if data.encoding_format == "base64" else vectors
     return answer(request, model, content, embedded)
+
+
+@post("/embed_all", status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Embed every token of texts")
+async def embed_all(request: HttpRequest, data: JSONBody[schemas.EmbedAllRequest]) -> Response[schemas.TokenEmbeddings]:
+    """Answer one vector per token, as the model gives them before pooling: nothing is scaled."""
+    model = model_of(request, data.model)
+    reading = Reading(data.truncate, direction_of(data.truncation_direction), data.prompt_name)
+    embedded = await embed_tokens_for(
+        request, model, texts_of(data.inputs), reading, timeout_ms=data.timeout_ms, priority=data.priority
+    )
+    return answer(request, model, embedded.vectors, embedded)

@@ -23,6 +23,7 @@ from server.schemas.fields import (
 )
 from server.schemas.native import (
     DecodeRequest,
+    EmbedAllRequest,
     Embeddings,
     EmbedRequest,
     ErrorBody,
@@ -32,6 +33,7 @@ from server.schemas.native import (
     SimilarityParameters,
     SimilarityRequest,
     TokenBody,
+    TokenEmbeddings,
     TokenizeRequest,
 )
 from server.schemas.openai import (
@@ -61,6 +63,7 @@ __all__ = [
     "CohereVectors",
     "DecodeRequest",
     "Dimensions",
+    "EmbedAllRequest",
     "EmbedRequest",
     "Embeddings",
     "EncodingFormat",
@@ -89,6 +92,7 @@ __all__ = [
     "SimilarityRequest",
     "TimeoutMs",
     "TokenBody",
+    "TokenEmbeddings",
     "TokenizeRequest",
     "Truncate",
     "Usage",

@@ -40,6 +40,22 @@ Embeddings: TypeAlias = list[list[float] | str]
 """One vector per text, in order: numbers, or base64 where that was asked for."""
 
 
+class EmbedAllRequest(Struct, frozen=True):
+    """Texts whose tokens to embed."""
+
+    inputs: Inputs
+    truncate: Truncate = None
+    truncation_direction: Side = "right"
+    prompt_name: PromptName = None
+    model: ModelName = None
+    timeout_ms: TimeoutMs = None
+    priority: Priority = None
+
+
+TokenEmbeddings: TypeAlias = list[list[list[float]]]
+"""For each text, in order, one vector per token, those of special tokens included, as the model gives them."""
+
+
 class SimilarityInputs(Struct, frozen=True):
     """What is compared: one text with others, the two texts of each pair, or every query with every document."""
 

@@ -50,6 +50,19 @@ def test_company_and_padding_never_change_a_vector(encoder: OnnxEncoder, batch: 
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+@settings(deadline=None)
+@given(batches)
+def test_without_pooling_every_token_has_its_vector(encoder: OnnxEncoder, batch: list[Ids]) -> None:
+    assert encoder.encodes_tokens
+    ids, offsets = flatten(batch)
+    np.testing.assert_array_equal(encoder.encode_tokens(ids, offsets), TABLE[ids])
+
+
+def test_a_graph_may_give_pooled_vectors_only(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "model.onnx", inputs=["input_ids", "attention_mask"])
+    assert not OnnxEncoder(path, dimension=2, label="fp32").encodes_tokens
+
+
 def test_cost_is_what_padding_makes_of_it(encoder: OnnxEncoder) -> None:
     assert encoder.cost([3, 5, 4]) == 15
     assert encoder.cost([]) == 0

@@ -31,6 +31,14 @@ def test_vectors_are_those_of_onnx_runtime(encoder: OpenVinoEncoder, tiny_bundle
     assert cosine(vectors, expected).min() > 0.9999  # 16 bits, where the CPU has them
 
 
+def test_without_pooling_too(encoder: OpenVinoEncoder, tiny_bundle: Bundle) -> None:
+    reference = OnnxEncoder(tiny_bundle.path / "onnx" / "model.onnx", dimension=TINY_DIMENSION, label="fp32")
+    assert encoder.encodes_tokens
+    vectors, expected = (engine.encode_tokens(*flatten(TEXTS)) for engine in (encoder, reference))
+    assert vectors.shape == expected.shape
+    assert cosine(vectors, expected).min() > 0.9999
+
+
 def test_a_batch_leaves_the_one_before_as_it_was(encoder: OpenVinoEncoder) -> None:
     first = encoder.encode(*flatten(TEXTS))
     kept = first.copy()

@@ -8,7 +8,7 @@ import pytest
 
 from bundle.arrays import Ids
 from bundle.errors import BundleError
-from bundle.runtime import Encoder
+from bundle.runtime import TokenEncoder
 from server.batching import BatchLimits
 from server.engine import Engine
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
@@ -33,7 +33,7 @@ class World:
         # One text a batch, so that one text's fate is not another's.
         self.queue = BatchQueue(QueueLimits(), BatchLimits(items=1))
 
-    def open_encoder(self) -> Encoder:
+    def open_encoder(self) -> TokenEncoder:
         if self.refuse_to_open:
             raise BundleError("no encoder today")
         self.opened += 1
@@ -60,7 +60,7 @@ class World:
 
     async def embed(self, texts: Sequence[list[int]], *, timeout: float = 30) -> Job:
         done = asyncio.get_running_loop().create_future()
-        job = Job(len(texts), dimension=2, deadline=time.monotonic() + timeout, on_done=lambda: done.set_result(None))
+        job = Job(len(texts), deadline=time.monotonic() + timeout, on_done=lambda: done.set_result(None))
         self.queue.submit(job, [ids(text) for text in texts])
         await done
         return job
@@ -91,7 +91,7 @@ def test_every_request_gets_its_own_vectors_whatever_it_is_batched_with() -> Non
     async def scenario(_: Engine) -> None:
         jobs = await asyncio.gather(*(world.embed(texts) for texts in requests))
         for texts, job in zip(requests, jobs, strict=True):
-            assert job.vectors.tolist() == [[sum(text), len(text)] for text in texts]
+            assert np.stack(job.rows).tolist() == [[sum(text), len(text)] for text in texts]
 
     world.run(scenario, workers=3)
     assert len(world.mood.batches) < 200, "nothing was batched or shared"
@@ -115,7 +115,7 @@ def test_a_broken_encoder_is_replaced_and_every_request_gets_an_answer(world: Wo
         assert isinstance(jobs[1].error, BackendError)
         assert all(isinstance(job.error, UnhealthyError) for job in jobs[2:])
         await until(lambda: engine.healthy)
-        assert (await world.embed([[9]])).vectors.tolist() == [[9, 1]]
+        assert np.stack((await world.embed([[9]])).rows).tolist() == [[9, 1]]
 
     world.run(scenario)
     assert world.opened == 2
@@ -154,7 +154,7 @@ def test_withdrawn_work_never_reaches_the_encoder(world: World) -> None:
         running = asyncio.ensure_future(world.embed([[5]]))
         await asyncio.sleep(0)  # it submits
         await until(lambda: world.queue.depth().items == 0)  # and is taken
-        abandoned = Job(1, dimension=2, deadline=time.monotonic() + 30, on_done=lambda: None)
+        abandoned = Job(1, deadline=time.monotonic() + 30, on_done=lambda: None)
         world.queue.submit(abandoned, [ids([77])])
         world.queue.withdraw(abandoned)
         world.mood.gate.set()

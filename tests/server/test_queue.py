@@ -30,8 +30,8 @@ def text(length: int, first: int = 0) -> Ids:
     return np.arange(first, first + length, dtype=np.int32)
 
 
-def job(texts: int, deadline: float = 1e9, lane: Lane = "interactive") -> Job:
-    return Job(texts, dimension=2, deadline=deadline, on_done=lambda: None, lane=lane)
+def job(texts: int, deadline: float = 1e9, lane: Lane = "interactive", *, pooled: bool = True) -> Job:
+    return Job(texts, deadline=deadline, on_done=lambda: None, lane=lane, pooled=pooled)
 
 
 def queue(
@@ -62,6 +62,18 @@ def test_everything_is_taken_exactly_once_and_the_oldest_first(lengths: list[int
         taken += rows
     assert sorted(taken) == list(range(len(lengths)))
     assert waiting.depth().tokens == 0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20))
+def test_a_batch_is_of_one_kind_and_kinds_share_no_work(kinds: list[bool]) -> None:
+    waiting = queue()
+    jobs = [job(1, pooled=pooled) for pooled in kinds]
+    for each in jobs:
+        waiting.submit(each, [text(3)])
+    while waiting.depth().items:
+        batch = take(waiting)
+        (item,) = batch.items  # the same text, so there is one of each kind
+        assert set(item.waiters) == {each for each in jobs if each.pooled == batch.pooled}
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), max_size=12))

@@ -12,13 +12,14 @@ import pytest
 from litestar import Litestar
 from litestar.testing import AsyncTestClient, TestClient
 
-from bundle.arrays import Vectors
+from bundle.arrays import Vectors, normalize
 from bundle.cpu import detect_cpu
 from bundle.embedder import Embedder
 from bundle.layout import Bundle
 from bundle.output_types import OUTPUT_TYPES, OutputType, convert
 from server import schemas
 from server.app import create_app
+from server.engine import Engine
 from server.settings import ServerSettings
 from tests.conftest import WORDS
 
@@ -69,6 +70,31 @@ def test_prompt_dimensions_and_normalize(client: Client, reference: Embedder) ->
     np.testing.assert_allclose(cut, plain[:, :3] / np.linalg.norm(plain[:, :3]), rtol=1e-6)
     assert np.array_equal(embed(client, inputs="cat", dimensions=3, normalize=False), plain[:, :3])
     assert np.array_equal(embed(client, inputs="cat", dimensions=8), plain)
+
+
+def test_embed_all_answers_what_there_is_before_pooling(client: Client, reference: Embedder) -> None:
+    texts = ["the cat sat", "dog", "the cat sat on a mat", "dog"]
+    response = client.post("/embed_all", json={"inputs": texts})
+    assert response.status_code == 200
+    tokens = client.post("/tokenize", json={"inputs": texts}).json()
+    assert [len(text) for text in response.json()] == [len(text) for text in tokens]
+    means = np.array([np.mean(text, axis=0) for text in response.json()], dtype=np.float32)
+    np.testing.assert_allclose(normalize(means), reference.embed(texts), atol=1e-6)
+    assert int(response.headers["x-compute-tokens"]) == sum(len(text) for text in tokens)
+
+
+def test_embed_all_refuses_what_would_make_too_long_an_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.service.MOST_TOKEN_VECTORS", 10)
+    response = client.post("/embed_all", json={"inputs": ["the cat sat"] * 3})
+    assert (response.status_code, response.json()["error_type"]) == (422, "Validation")
+    assert "at most 10" in response.json()["error"]
+
+
+def test_embed_all_needs_a_graph_that_gives_tokens(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "encodes_tokens", False)
+    response = client.post("/embed_all", json={"inputs": "cat"})
+    assert response.status_code == 422
+    assert "pooled vectors only" in response.json()["error"]
 
 
 @pytest.mark.parametrize("output_dtype", OUTPUT_TYPES)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bundle.arrays import Vectors
 from bundle.errors import EmptyInputError, TextTooLongError
 from bundle.text import TextEncoder
 from server.batching import BatchLimits
@@ -72,7 +73,7 @@ class World:
 
         asyncio.run(asyncio.wait_for(main(), 30))
 
-    async def occupy(self) -> "asyncio.Task[Embedded]":
+    async def occupy(self) -> "asyncio.Task[Embedded[Vectors]]":
         """Give the worker a batch that does not end before the gate opens."""
         self.mood.gate.clear()
         self.mood.entered.clear()
