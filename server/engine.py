@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import numpy as np
 
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import DiscoError
 from bundle.runtime import TokenEncoder
-from server.errors import BackendError, RequestTimeoutError, UnhealthyError
+from server.errors import BackendError, EngineDiedError, RequestTimeoutError, UnhealthyError
 from server.jobs import Batch, fail_items
 from server.metrics import ModelMetrics
 from server.queue import BatchQueue
@@ -31,12 +31,16 @@ STALLED_AFTER = 30.0
 STOP_PATIENCE = 5.0
 
 
+Open = Callable[[], AbstractContextManager[TokenEncoder]]
+"""Opens an encoder, which its context manager closes."""
+
+
 class Engine:
     """Some workers that serve one queue."""
 
     def __init__(
         self,
-        open_encoder: Callable[[], TokenEncoder],
+        open_encoder: Open,
         queue: BatchQueue,
         metrics: ModelMetrics,
         *,
@@ -99,7 +103,7 @@ class _Worker(threading.Thread):
 
     def __init__(
         self,
-        open_encoder: Callable[[], TokenEncoder],
+        open_encoder: Open,
         queue: BatchQueue,
         metrics: ModelMetrics,
         *,
@@ -135,22 +139,33 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            encoder: TokenEncoder | None = self._open()
+            self._serve_once()
         except BaseException as error:  # noqa: BLE001  handed to whoever starts the engine
             self._opened.set_exception(error)
             return
-        while encoder is not None:
-            encoder = self._reopen() if self._serve_until_broken(encoder) else None
+        while not self.closing.wait(self._backoff):
+            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+            try:
+                self._serve_once()
+            except Exception:
+                logger.exception("%s cannot be restarted; next try in %.1f s", self.name, self._backoff)
 
-    def _open(self) -> TokenEncoder:
-        encoder = self._open_encoder()
-        encoder.encode(*self._probe)
-        self.description = encoder.description
-        self.encodes_tokens = encoder.encodes_tokens
-        return encoder
+    def _serve_once(self) -> None:
+        """Serve with one encoder until it breaks or the queue closes.
 
-    def _serve_until_broken(self, encoder: TokenEncoder) -> bool:
-        """Take batches until the queue closes (False) or the encoder no longer works (True)."""
+        Raises:
+            DiscoError: it cannot be opened, or does not work.
+        """
+        with self._open_encoder() as encoder:
+            encoder.encode(*self._probe)
+            self.description = encoder.description
+            self.encodes_tokens = encoder.encodes_tokens
+            if self._opened.done():
+                self._metrics.restarts.inc()
+            self._serve_until_broken(encoder)
+
+    def _serve_until_broken(self, encoder: TokenEncoder) -> None:
+        """Take batches until the queue closes or the encoder no longer works."""
         self._queue.worker_up()
         self.alive = True
         if not self._opened.done():
@@ -163,28 +178,12 @@ class _Worker(threading.Thread):
                 self._batch = None
         except BaseException:  # the process boundary: whatever it was, requests get an answer and service returns
             logger.exception("%s has died and will be restarted", self.name)
-            return True
-        else:
-            return False
         finally:
             self.alive = False
             stranded = self._queue.worker_down()
             self._post(fail_items, stranded, UnhealthyError("the last engine worker has died; try again later"))
             if self._batch is not None:
                 self._fail(self._batch, UnhealthyError("the engine worker died while embedding this; try again"))
-
-    def _reopen(self) -> TokenEncoder | None:
-        """A working encoder again, however often it takes; None when the engine stops meanwhile."""
-        while not self.closing.wait(self._backoff):
-            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
-            try:
-                encoder = self._open()
-            except Exception:
-                logger.exception("%s cannot be restarted; next try in %.1f s", self.name, self._backoff)
-            else:
-                self._metrics.restarts.inc()
-                return encoder
-        return None
 
     def _embed(self, encoder: TokenEncoder, batch: Batch) -> None:
         if batch.expired:
@@ -195,6 +194,8 @@ class _Worker(threading.Thread):
         started = time.monotonic()
         try:
             rows = _encode(encoder, batch)
+        except EngineDiedError:
+            raise
         except Exception:
             logger.exception("%s: a batch of %d texts, %d tokens failed", self.name, len(batch.items), batch.tokens)
             self._fail(batch, BackendError("Backend error: the model failed on this batch; the server's log says why"))

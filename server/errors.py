@@ -52,6 +52,10 @@ class UnhealthyError(DiscoError):
     """No engine worker is able to do the work."""
 
 
+class EngineDiedError(UnhealthyError):
+    """An engine's process has died, or hung and was killed."""
+
+
 class RequestTimeoutError(DiscoError):
     """The work was not done before the request's deadline."""
 

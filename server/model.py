@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from bundle.text import TextEncoder
 from server.batching import BatchLimits
 from server.cache import VectorCache
 from server.engine import Engine
+from server.engine_process import EngineSpec, ProcessEncoder
 from server.metrics import Metrics, ModelMetrics
 from server.outputs import Outputs
 from server.queue import BatchQueue, QueueLimits
@@ -107,7 +109,7 @@ async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings,
         ),
     )
     engine = Engine(
-        partial(_open_encoder, bundle, settings),
+        partial(_open_encoder, bundle, settings, own_metrics),
         queue,
         own_metrics,
         workers=settings.workers,
@@ -146,8 +148,15 @@ async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings,
     )
 
 
-def _open_encoder(bundle: Bundle, settings: ServerSettings) -> TokenEncoder:
-    return open_encoder(bundle, precision=settings.precision, runtime=settings.runtime, threads=1)
+def _open_encoder(
+    bundle: Bundle, settings: ServerSettings, metrics: ModelMetrics
+) -> AbstractContextManager[TokenEncoder]:
+    if settings.isolate_engines:
+        return ProcessEncoder(
+            EngineSpec(bundle.path, bundle.manifest.digest, precision=settings.precision, runtime=settings.runtime),
+            restarted=metrics.restarts.inc,
+        )
+    return nullcontext(open_encoder(bundle, precision=settings.precision, runtime=settings.runtime, threads=1))
 
 
 def _info(name: str, settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder: TextEncoder) -> Info:

@@ -1,6 +1,6 @@
 """What every embedding route shares: check → admit → tokenise → queue → wait → post-process.
 
-Owns the deadline and what happens when nobody waits any more; knows neither routes, JSON nor ONNX.
+Knows neither routes, JSON nor ONNX.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from bundle.arrays import Ids, Vectors
 from bundle.errors import EmptyInputError
 from bundle.text import Direction, TextEncoder, Token
 from server.cache import VectorCache
-from server.errors import ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
+from server.dispatch import Disconnected, Dispatcher, Patience
+from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import Job, Lane
 from server.metrics import ModelMetrics
 from server.queue import BatchQueue
@@ -25,12 +26,6 @@ from server.timings import Timings
 
 Text = str | list[int]
 """A text, or one that is already token ids."""
-Disconnected = Callable[[], Awaitable[None]]
-"""Returns once the client has gone."""
-
-# Most answers come sooner than this, and then nobody has to watch the connection.
-UNWATCHED_SECONDS = 0.02
-
 # A vector for every token makes long answers: this many are some 70 MB of JSON at 384 dimensions.
 MOST_TOKEN_VECTORS = 16_384
 
@@ -76,12 +71,6 @@ class Embedded(Generic[V]):
         return Timings(self.tokenize_seconds, self.queue_seconds, self.inference_seconds, total)
 
 
-class _Run(Protocol):
-    """Embeds what one request brings."""
-
-    def __call__(self, encoded: list[Ids], *, pooled: bool) -> Awaitable[Job]: ...
-
-
 class EmbeddingService:
     """Embeds texts for all routes. To be used from one event loop."""
 
@@ -102,6 +91,7 @@ class EmbeddingService:
         """`timeout` is in seconds; requests of more than `bulk_texts` texts are bulk unless they say otherwise."""
         self._text_encoder = text_encoder
         self._queue = queue
+        self._dispatcher = Dispatcher(queue, metrics)
         self._cache = cache
         self._metrics = metrics
         self._dimension = dimension
@@ -148,7 +138,7 @@ class EmbeddingService:
         reading: Reading,
         disconnected: Disconnected,
         urgency: Urgency,
-        embed: Callable[[list[Ids], _Run], Awaitable[tuple[V, Job | None]]],
+        embed: Callable[[list[Ids], Patience], Awaitable[tuple[V, Job | None]]],
     ) -> Embedded[V]:
         self.check_count(len(texts))
         deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
@@ -158,8 +148,7 @@ class EmbeddingService:
         try:
             encoded = await self._tokenize_within_limits(texts, reading)
             tokenize_seconds = time.perf_counter() - began
-            run = partial(self._run, deadline=deadline, lane=lane, disconnected=disconnected)
-            vectors, job = await embed(encoded, run)
+            vectors, job = await embed(encoded, Patience(deadline, lane, disconnected))
         except OverloadedError as error:
             self._metrics.refused[error.reason].inc()
             raise
@@ -175,21 +164,21 @@ class EmbeddingService:
             inference_seconds=job.inference_seconds if job else 0.0,
         )
 
-    async def _embed_pooled(self, encoded: list[Ids], run: _Run) -> tuple[Vectors, Job | None]:
+    async def _embed_pooled(self, encoded: list[Ids], patience: Patience) -> tuple[Vectors, Job | None]:
         keys = [ids.tobytes() for ids in encoded]
         vectors, missing = self._look_up(keys)
         if not missing:
             return vectors, None
-        job = await run([encoded[row] for row in missing], pooled=True)
+        job = await self._dispatcher.run([encoded[row] for row in missing], patience, pooled=True)
         vectors[missing] = job.rows
         for row in missing:
             self._cache.put(keys[row], vectors[row])
         return vectors, job
 
-    async def _embed_unpooled(self, encoded: list[Ids], run: _Run) -> tuple[list[Vectors], Job]:
+    async def _embed_unpooled(self, encoded: list[Ids], patience: Patience) -> tuple[list[Vectors], Job]:
         if (tokens := sum(map(len, encoded))) > MOST_TOKEN_VECTORS:
             raise InvalidRequestError(f"{tokens} tokens, at most {MOST_TOKEN_VECTORS} in one request; send fewer texts")
-        job = await run(encoded, pooled=False)
+        job = await self._dispatcher.run(encoded, patience, pooled=False)
         return job.rows, job
 
     async def tokens(
@@ -258,50 +247,3 @@ class EmbeddingService:
         self._metrics.cached["hit"].inc(len(keys) - len(missing))
         self._metrics.cached["miss"].inc(len(missing))
         return vectors, missing
-
-    async def _run(
-        self, encoded: list[Ids], *, pooled: bool, deadline: float, lane: Lane, disconnected: Disconnected
-    ) -> Job:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def wake() -> None:
-            if not done.done():
-                done.set_result(None)
-
-        job = Job(len(encoded), deadline=deadline, on_done=wake, lane=lane, pooled=pooled)
-        self._metrics.shared.inc(self._queue.submit(job, encoded))
-        try:
-            await _wait(done, deadline, disconnected)
-        except RequestTimeoutError:
-            self._withdraw(job, "expired")
-            raise
-        except (ClientGoneError, asyncio.CancelledError):
-            self._withdraw(job, "abandoned")
-            raise
-        if job.error is not None:
-            self._withdraw(job, "abandoned")
-            raise job.error
-        return job
-
-    def _withdraw(self, job: Job, reason: str) -> None:
-        self._metrics.dropped[reason].inc(self._queue.withdraw(job))
-
-
-async def _wait(done: asyncio.Future[None], deadline: float, disconnected: Disconnected) -> None:
-    await asyncio.wait((done,), timeout=min(UNWATCHED_SECONDS, _remaining(deadline)))
-    if done.done():
-        return
-    gone = asyncio.ensure_future(disconnected())
-    try:
-        await asyncio.wait((done, gone), timeout=_remaining(deadline), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-    if done.done():
-        return
-    if gone.done():
-        raise ClientGoneError("the client closed the connection")
-    raise RequestTimeoutError("the work was not done within this server's request timeout; send less or try later")
-
-
-def _remaining(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.0)

@@ -50,7 +50,10 @@ class ServerSettings(BaseSettings):
     request_timeout: PositiveFloat = Field(30.0, description="seconds after which unfinished work is given up (504)")
 
     workers: PositiveInt = Field(
-        default_factory=available_cores, description="engine threads, each with one compute thread; default: all cores"
+        default_factory=available_cores, description="engines, each with one compute thread; default: all cores"
+    )
+    isolate_engines: bool = Field(
+        True, description="run each engine in a process of its own: one that crashes or hangs is replaced"
     )
     tokenizer_threads: PositiveInt = Field(2, description="threads that turn texts into tokens")
     max_batch_tokens: PositiveInt = Field(1024, description="most tokens of one batch, padding included")

@@ -66,7 +66,13 @@ class FakeEncoder:
 
 @pytest.fixture(scope="session")
 def settings(tiny_bundle: Bundle) -> ServerSettings:
-    return ServerSettings(bundle=[str(tiny_bundle.path)], workers=2, max_client_batch_size=64, payload_limit=200_000)
+    return ServerSettings(
+        bundle=[str(tiny_bundle.path)],
+        workers=2,
+        isolate_engines=False,
+        max_client_batch_size=64,
+        payload_limit=200_000,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,11 +34,11 @@ class World:
         # One text a batch, so that one text's fate is not another's.
         self.queue = BatchQueue(QueueLimits(), BatchLimits(items=1))
 
-    def open_encoder(self) -> TokenEncoder:
+    def open_encoder(self) -> AbstractContextManager[TokenEncoder]:
         if self.refuse_to_open:
             raise BundleError("no encoder today")
         self.opened += 1
-        return FakeEncoder(self.mood)
+        return nullcontext(FakeEncoder(self.mood))
 
     def run(self, scenario: Callable[[Engine], Awaitable[None]], *, workers: int = 1) -> None:
         async def main() -> None:

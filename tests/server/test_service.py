@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ class World:
     def run(self, scenario: Scenario) -> None:
         async def main() -> None:
             engine = Engine(
-                lambda: FakeEncoder(self.mood),
+                lambda: nullcontext(FakeEncoder(self.mood)),
                 self.queue,
                 self.metrics.of("tiny"),
                 workers=1,
