@@ -51,6 +51,7 @@ bench-engine: $(VENV)/.all  ## every engine at hand on one thread, teacher and s
 readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py
 	$(BIN)/python docs/update_studies.py
+	$(BIN)/python docs/update_engines.py
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) build

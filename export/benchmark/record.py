@@ -10,6 +10,9 @@ from rich.table import Table
 from bundle.timing import Load, Seconds, ratio, tokens_per_second
 from export.benchmark.engines import BASELINE, ROOF
 
+WIDTH = 120
+"""In characters; what is no terminal would have 80, and fold every figure."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """How fast one engine runs one model under one load; the median round, the slowest and the fastest."""
@@ -65,4 +68,4 @@ def print_table(seconds: Seconds, loads: Mapping[str, Load], model: str, console
             share = 100 * ratio(seconds[ROOF][name], taken[name])
             cells.append(f"{speed:.1f} (×{against:.2f}, {share:.0f} %)")
         table.add_row(engine, *cells)
-    console.print(table)
+    console.print(table, width=max(console.width, WIDTH), crop=False)

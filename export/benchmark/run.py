@@ -18,6 +18,7 @@ from export import samples
 from export.benchmark.engines import open_engines
 from export.benchmark.record import EngineBenchmark, Row, make_rows, print_table
 from export.benchmark.shortened import keep_layers
+from export.errors import UnsupportedArchitectureError
 from export.report import encode_report
 from export.source import Student, open_student
 from export.verify import open_text_encoder
@@ -39,10 +40,12 @@ def run_benchmark(
     """Measure the model `reference`, then what is left of it with only `layers`, and write `out`.
 
     Raises:
-        ExportError: the model cannot be read.
+        ExportError: the model cannot be read, or is a table of tokens, which no engine would have work with.
     """
     console = console or Console()
     student = open_student(reference, name=name)
+    if student.static:
+        raise UnsupportedArchitectureError(f"{reference}: a static model has no layers; nothing is there to compare")
     rows = _measure(student, rounds, console)
     if layers:
         with TemporaryDirectory(prefix="disco-benchmark-") as folder:

@@ -14,8 +14,10 @@ from bundle.timing import LOADS
 from export.benchmark import run
 from export.benchmark.engines import BASELINE, OURS, ROOF, open_engines
 from export.benchmark.record import EngineBenchmark
+from export.errors import UnsupportedArchitectureError
 from export.source import open_student
 from export.verify import open_text_encoder
+from tests.export.test_table_graph import save_student
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +57,12 @@ def test_the_record_has_a_row_for_every_engine_model_and_load(tiny_teacher: Path
         "engine", "model", "threads", "shape", "tokens_per_s", "min", "max",
     }  # fmt: skip
     assert all(engine in shown.getvalue() for engine in engines)
+
+
+def test_a_static_student_has_nothing_to_compare(tmp_path: Path) -> None:
+    student = save_student(tmp_path / "static")
+    with pytest.raises(UnsupportedArchitectureError, match="no layers"):
+        run.run_benchmark(
+            str(student), tmp_path / "engine.json", name=None, layers=[], layers_name="", rounds=1, command="this"
+        )
+    assert not (tmp_path / "engine.json").exists()
