@@ -1,6 +1,7 @@
 """The process that runs one encoder for `server.engine_process`, until its parent closes the connection or dies."""
 
 import faulthandler
+import os
 import signal
 import sys
 import traceback
@@ -34,6 +35,7 @@ def serve(connection: Connection) -> None:
         EOFError, OSError: the connection has ended.
     """
     spec: EngineSpec = connection.recv()
+    os.nice(spec.niceness)
     try:
         encoder = _open(spec)
     except DiscoError as error:

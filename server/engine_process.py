@@ -38,6 +38,8 @@ class EngineSpec(NamedTuple):
     """Of the bundle that its parent has verified: another one may lie there by the time a child is started again."""
     precision: Precision | None
     runtime: Runtime | None
+    niceness: int = 0
+    """How much less urgent than the server the child's work is, as `nice` has it."""
 
 
 class Opened(NamedTuple):

@@ -25,6 +25,7 @@ from server.timings import Timings
 STAGES = ("tokenize", "queue", "inference", "total")
 SECONDS = tuple(5e-5 * 2**i for i in range(20))  # 50 µs … 26 s
 BATCH_ITEMS = tuple(2**i for i in range(11))
+AGREEMENT = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 BATCH_TOKENS = tuple(2**i for i in range(3, 18))
 
 
@@ -73,6 +74,32 @@ class ModelMetrics:
         self.texts.inc(texts)
         for stage, histogram in self.stages.items():
             histogram.observe(getattr(timings, stage))
+
+
+class ShadowMetrics:
+    """How far the served model and the teacher in its shadow agree."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        sampled = Counter(
+            "disco_shadow_texts",
+            "Texts sampled for the teacher in the shadow, by result: compared or skipped (it was busy or failed, or "
+            "token ids were sent).",
+            ["result"],
+            registry=registry,
+        )
+        self.compared, self.skipped = (sampled.labels(result) for result in ("compared", "skipped"))
+        self.cosine = Histogram(
+            "disco_shadow_cosine",
+            "Cosine of the served model's and the teacher's vector of a text, where both have as many dimensions.",
+            buckets=AGREEMENT,
+            registry=registry,
+        )
+        self.rank = Histogram(
+            "disco_shadow_rank_correlation",
+            "Spearman's correlation of a text's similarities to up to 64 texts before it, between model and teacher.",
+            buckets=AGREEMENT,
+            registry=registry,
+        )
 
 
 class Metrics:
@@ -158,6 +185,7 @@ class Metrics:
         self.restarts = Counter(
             "disco_worker_restarts", "Engine workers restarted after they died.", ["model"], registry=registry
         )
+        self.shadow = ShadowMetrics(registry)
         self.ready = Gauge("disco_ready", "1 while /ready answers 200, else 0.", registry=registry)
         self.serving = Info("disco_serving", "What is served, and by which version.", ["model"], registry=registry)
 

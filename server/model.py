@@ -23,6 +23,7 @@ from server.queue import BatchQueue, QueueLimits
 from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
+from server.shadow import Observe
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,17 @@ class Model:
         self.service.close()
 
 
-async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings, metrics: Metrics) -> Model:
+async def open_model(
+    name: str | None,
+    bundle: Bundle,
+    settings: ServerSettings,
+    metrics: Metrics,
+    *,
+    observe: Observe | None = None,
+) -> Model:
     """Start and warm up the workers of `bundle`; without a `name` the model has the bundle's own.
+
+    `observe` is called with the texts and vectors of every answer.
 
     Raises:
         BundleError: the bundle has no graph that fits.
@@ -127,6 +137,7 @@ async def open_model(name: str | None, bundle: Bundle, settings: ServerSettings,
         bulk_texts=settings.bulk_texts,
         timeout=settings.request_timeout,
         tokenizer_threads=settings.tokenizer_threads,
+        observe=observe,
     )
     try:
         await engine.start()

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bundle.errors import DiscoError
-from bundle.layout import open_bundle
+from bundle.layout import Bundle, open_bundle
 from server.errors import BundleConflictError, UnknownModelError
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
+from server.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ class Runtime:
         self._settings = settings
         self._metrics = metrics
         self._models: dict[str, Model] = {}
+        self._shadow: Shadow | None = None
         self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -54,14 +56,19 @@ class Runtime:
         return self._models[name]
 
     async def start(self) -> None:
-        """Open all models.
+        """Open all models, and the teacher in their shadow.
 
         Raises:
             DiscoError: one cannot be served; none is left open.
         """
+        if self._settings.shadow_bundle is not None:
+            bundle = await asyncio.to_thread(open_bundle, self._settings.shadow_bundle)
+            shadow = Shadow(bundle, self._metrics, share=self._settings.shadow_share)
+            await shadow.start()
+            self._shadow = shadow
         for name, path in self._settings.bundles:
             bundle = await asyncio.to_thread(open_bundle, path)
-            model = await open_model(name, bundle, self._settings, self._metrics)
+            model = await self._open(name, bundle, is_default=not self._models)
             if model.name in self._models:
                 await model.close()
                 raise BundleConflictError(f"two bundles are called {model.name!r}; name them: --bundle NAME=PATH")
@@ -88,7 +95,7 @@ class Runtime:
                         f"the new bundle of {old.name} has {after.dimension} dimensions, the one that is served "
                         f"{before.dimension}: whoever has vectors of it could not compare them; start a new server"
                     )
-                new = await open_model(old.name, bundle, self._settings, self._metrics)
+                new = await self._open(old.name, bundle, is_default=old is self.models[0])
                 self._models[old.name] = new
                 new.announce()
                 replaced.append(new.name)
@@ -110,6 +117,12 @@ class Runtime:
         await asyncio.gather(*(model.close() for model in self.models))
         await asyncio.gather(*self._retiring)
         self._models.clear()
+        if self._shadow is not None:
+            await self._shadow.stop()
+
+    async def _open(self, name: str | None, bundle: Bundle, *, is_default: bool) -> Model:
+        observe = self._shadow.watch() if self._shadow is not None and is_default else None
+        return await open_model(name, bundle, self._settings, self._metrics, observe=observe)
 
     def _retire(self, model: Model) -> None:
         task = asyncio.ensure_future(model.retire())

@@ -22,6 +22,7 @@ from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import Job, Lane
 from server.metrics import ModelMetrics
 from server.queue import BatchQueue
+from server.shadow import Observe
 from server.timings import Timings
 
 Text = str | list[int]
@@ -87,8 +88,12 @@ class EmbeddingService:
         bulk_texts: int,
         timeout: float,
         tokenizer_threads: int,
+        observe: Observe | None = None,
     ) -> None:
-        """`timeout` is in seconds; requests of more than `bulk_texts` texts are bulk unless they say otherwise."""
+        """`timeout` is in seconds; requests of more than `bulk_texts` texts are bulk unless they say otherwise.
+
+        `observe` is called with the texts and vectors of every answer.
+        """
         self._text_encoder = text_encoder
         self._queue = queue
         self._dispatcher = Dispatcher(queue, metrics)
@@ -98,6 +103,7 @@ class EmbeddingService:
         self._auto_truncate = auto_truncate
         self._max_texts = max_texts
         self._bulk_texts = bulk_texts
+        self._observe = observe
         self._running = 0
         self._timeout = timeout
         self._tokenizers = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="tokenizer")
@@ -114,7 +120,10 @@ class EmbeddingService:
             BackendError, UnhealthyError: the model failed.
             RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
         """
-        return await self._answer(texts, reading, disconnected, urgency or Urgency(), self._embed_pooled)
+        embedded = await self._answer(texts, reading, disconnected, urgency or Urgency(), self._embed_pooled)
+        if self._observe is not None:
+            self._observe(texts, embedded.vectors)
+        return embedded
 
     async def embed_tokens(
         self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency | None = None

@@ -71,6 +71,13 @@ class ServerSettings(BaseSettings):
     max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
     max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")
 
+    shadow_bundle: Path | None = Field(
+        None, description="a teacher's bundle that embeds a sample of the default model's texts too, to compare both"
+    )
+    shadow_share: float = Field(
+        0.01, gt=0, le=1, description="share of requests of which one text is compared with the teacher in the shadow"
+    )
+
     linger_seconds: float = Field(
         0.5, ge=0, description="seconds between SIGTERM (/ready says 503) and refusing new connections"
     )
