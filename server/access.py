@@ -6,7 +6,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Components, SecurityScheme
 
-from server.errors import ForbiddenError, UnauthorizedError
+from server.connections import SURPLUS
+from server.errors import ForbiddenError, TooManyConnectionsError, UnauthorizedError
 from server.keys import ApiKeys
 
 PUBLIC = {"public": True}
@@ -21,7 +22,7 @@ COMPONENTS = Components(security_schemes={SECURITY_SCHEME: SecurityScheme(type="
 
 
 class Guard:
-    """Refuses requests without a key, where there are keys."""
+    """Refuses requests without a key, where there are keys, and those of surplus connections."""
 
     def __init__(self, keys: ApiKeys | None, *, protect_operations: bool) -> None:
         self._keys = keys
@@ -31,9 +32,12 @@ class Guard:
         """Let the request through.
 
         Raises:
+            TooManyConnectionsError: the connection is one too many, and the route no probe.
             UnauthorizedError: the route needs a key, and the request brings none or a wrong one.
             ForbiddenError: the route is for operators, and there are no keys to tell them by.
         """
+        if SURPLUS in connection.scope["state"] and not handler.opt.keys() & {"public", "operational"}:
+            raise TooManyConnectionsError("too many connections are open; use each for many requests, or try later")
         if self._keys is None:
             if "admin" in handler.opt:
                 raise ForbiddenError("this route needs a server with API keys: start it with --api-keys FILE")

@@ -12,6 +12,7 @@ from litestar.openapi.spec import Components
 from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, Guard
 from server.bodies import StrictJson
+from server.connections import TimedBody
 from server.keys import ApiKeys
 from server.metrics import Metrics
 from server.problems import PROBLEMS, answer_native
@@ -64,7 +65,7 @@ def create_app(settings: ServerSettings) -> Litestar:
         error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
     )
     # Not a Litestar middleware: those do not see requests for unknown paths.
-    app.asgi_handler = Telemetry(app.asgi_handler, metrics)
+    app.asgi_handler = Telemetry(TimedBody(app.asgi_handler, read_timeout=settings.read_timeout), metrics)
     return app
 
 

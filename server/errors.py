@@ -44,6 +44,14 @@ class OverloadedError(DiscoError):
         self.retry_after = retry_after
 
 
+class SlowRequestError(DiscoError):
+    """The client did not send the whole body in time."""
+
+
+class TooManyConnectionsError(DiscoError):
+    """The request came over a connection beyond the limit; nothing of it was accepted."""
+
+
 class BackendError(DiscoError):
     """The model failed on this batch; other batches are not affected."""
 

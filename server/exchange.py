@@ -26,15 +26,16 @@ EMBEDDING_ERRORS = {
     400: "The body is not JSON, or there is nothing to embed.",
     401: "The server asks for an API key, and none or a wrong one was sent.",
     404: "There is no model of that name.",
+    408: "The body did not come in time.",
     413: "The body is larger than the payload limit.",
     415: "The body is not declared as JSON.",
     422: "A field is missing or wrong, there are too many texts, or one is too long.",
     424: "The model failed on this batch.",
     429: "Too much is waiting; nothing was accepted. `Retry-After` says when to come back.",
-    503: "No engine worker is running.",
+    503: "No engine worker is running, or too many connections are open.",
     504: "The work was not done in time.",
 }
-TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 413, 415, 422)}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 408, 413, 415, 422, 503)}
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"

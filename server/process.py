@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from litestar import Litestar
 
 from server.app import create_app
+from server.connections import BoundedProtocol
 from server.runtime import Runtime
 from server.settings import ServerSettings
 
@@ -25,12 +27,15 @@ def run(settings: ServerSettings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=partial(  # type: ignore[arg-type]  # uvicorn only ever calls it
+            BoundedProtocol, read_timeout=settings.read_timeout, max_connections=settings.max_connections
+        ),
         ws="none",
         lifespan="off",  # `_serve` holds it, so that a bundle that cannot be served is an exception, not a log line
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -47,6 +47,13 @@ class ServerSettings(BaseSettings):
     payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
     max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
     auto_truncate: bool = Field(True, description="cut texts that are too long, unless the request says otherwise")
+    read_timeout: PositiveFloat = Field(
+        10.0, description="seconds that a client has to send a request's head, and again for its body (408)"
+    )
+    keep_alive_seconds: PositiveInt = Field(
+        5, description="seconds that a connection stays open without a request; more than a load balancer's own"
+    )
+    max_connections: PositiveInt = Field(1024, description="most open connections; requests over others get a 503")
     request_timeout: PositiveFloat = Field(30.0, description="seconds after which unfinished work is given up (504)")
 
     workers: PositiveInt = Field(
