@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, FilePath, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, CliSuppress, NoDecode, SettingsConfigDict
 
 from bundle.manifest import Precision, Runtime
 from bundle.provenance import available_cores
@@ -40,6 +40,14 @@ class ServerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    tls_certificate: FilePath | None = Field(
+        None, description="PEM file with the certificate and those that vouch for it; unset: plain HTTP"
+    )
+    tls_key: FilePath | None = Field(None, description="PEM file with its private key; unset: it is in the same file")
+    # Not for the command line, which every user of the machine can read.
+    tls_key_password: CliSuppress[SecretStr | None] = Field(
+        None, description="of an encrypted key; only by DISCO_TLS_KEY_PASSWORD"
+    )
     api_keys: Path | None = Field(
         None, description="file with one API key a line, read anew when it changes; unset: nobody needs a key"
     )
@@ -97,6 +105,12 @@ class ServerSettings(BaseSettings):
     def _names_are_for_several(self) -> Self:
         if self.served_model_name and len(self.bundle) > 1:
             raise ValueError("served_model_name is for a single bundle: write --bundle NAME=FOLDER for each of several")
+        return self
+
+    @model_validator(mode="after")
+    def _a_key_belongs_to_a_certificate(self) -> Self:
+        if self.tls_certificate is None and (self.tls_key or self.tls_key_password):
+            raise ValueError("tls_key is of no use without tls_certificate: set both, or none for plain HTTP")
         return self
 
     @model_validator(mode="after")
