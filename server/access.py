@@ -17,6 +17,9 @@ OPERATIONAL = {"operational": True}
 ADMIN = {"admin": True}
 """`opt` of routes that nobody may call where there are no keys."""
 
+API_KEY = "api_key"
+"""In the state of a request: the hash of the key that it brought."""
+
 SECURITY_SCHEME = "ApiKey"
 COMPONENTS = Components(security_schemes={SECURITY_SCHEME: SecurityScheme(type="http", scheme="bearer")})
 
@@ -43,5 +46,8 @@ class Guard:
                 raise ForbiddenError("this route needs a server with API keys: start it with --api-keys FILE")
             return
         is_open = "public" in handler.opt or ("operational" in handler.opt and not self._protect_operations)
-        if not is_open and not self._keys.allows(connection.headers.get("authorization")):
+        if is_open:
+            return
+        if (key := self._keys.find(connection.headers.get("authorization"))) is None:
             raise UnauthorizedError("a valid API key is needed: send `Authorization: Bearer KEY`")
+        connection.scope["state"][API_KEY] = key

@@ -16,6 +16,7 @@ from server.connections import TimedBody
 from server.keys import ApiKeys
 from server.metrics import Metrics
 from server.problems import PROBLEMS, answer_native
+from server.rates import RateLimits
 from server.routes import HANDLERS
 from server.runtime import running
 from server.settings import ServerSettings
@@ -32,6 +33,7 @@ def create_app(settings: ServerSettings) -> Litestar:
     """
     metrics = Metrics()
     keys = ApiKeys(settings.api_keys) if settings.api_keys is not None else None
+    rates = RateLimits(settings.rate_limit, is_valid=keys.is_valid) if keys and settings.rate_limit else None
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -47,7 +49,7 @@ def create_app(settings: ServerSettings) -> Litestar:
         exception_handlers={Exception: answer_native},
         request_max_body_size=settings.payload_limit,
         lifespan=[lifespan],
-        state=State({"metrics": metrics}),
+        state=State({"metrics": metrics, "rates": rates}),
         openapi_config=OpenAPIConfig(
             title="disco",
             version="1",

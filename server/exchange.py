@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from bundle.text import Direction
 from server import schemas, timings
+from server.access import API_KEY
 from server.bodies import JsonResponse, npy_file, raw_bytes
-from server.errors import InvalidRequestError
+from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import LANES, Lane
 from server.model import Model
+from server.rates import RateLimits
 from server.runtime import Runtime
 from server.service import Embedded, Reading, Text, Urgency
 
@@ -31,7 +34,7 @@ EMBEDDING_ERRORS = {
     415: "The body is not declared as JSON.",
     422: "A field is missing or wrong, there are too many texts, or one is too long.",
     424: "The model failed on this batch.",
-    429: "Too much is waiting; nothing was accepted. `Retry-After` says when to come back.",
+    429: "Too much is waiting, or came by this API key; nothing was accepted. `Retry-After` says when to come back.",
     503: "No engine worker is running, or too many connections are open.",
     504: "The work was not done in time.",
 }
@@ -120,10 +123,32 @@ async def embed_for(
 
     Raises:
         InvalidRequestError: a header's value is none of those that are possible.
+        OverloadedError: the API key may not embed so many texts now.
         DiscoError: whatever `EmbeddingService.embed` raises.
     """
     urgency = _urgency(request, timeout_ms, priority)
-    return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+    with _charged(request, model, len(texts)):
+        return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+
+
+@contextmanager
+def _charged(request: HttpRequest, model: Model, texts: int) -> Iterator[None]:
+    """Charge the request's API key, where there are limits, unless the queue has no room for the texts."""
+    rates: RateLimits | None = request.app.state.rates
+    if rates is None:
+        yield
+        return
+    model.service.check_count(texts)  # before anything is charged
+    key = request.scope["state"][API_KEY]
+    if seconds := rates.take(key, texts):
+        model.metrics.refused["rate"].inc()
+        message = f"more texts than this API key's {rates.texts_per_second:g} per second; nothing was accepted"
+        raise OverloadedError(message, reason="rate", retry_after=math.ceil(seconds))
+    try:
+        yield
+    except OverloadedError:
+        rates.give_back(key, texts)
+        raise
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -51,6 +51,9 @@ class ServerSettings(BaseSettings):
     api_keys: Path | None = Field(
         None, description="file with one API key a line, read anew when it changes; unset: nobody needs a key"
     )
+    rate_limit: PositiveFloat | None = Field(
+        None, description="texts per second that each API key may embed; more is a 429; unset: no limit"
+    )
     protect_operations: bool = Field(False, description="/metrics, /docs and /openapi.json need a key too")
     payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
     max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
@@ -105,6 +108,12 @@ class ServerSettings(BaseSettings):
     def _names_are_for_several(self) -> Self:
         if self.served_model_name and len(self.bundle) > 1:
             raise ValueError("served_model_name is for a single bundle: write --bundle NAME=FOLDER for each of several")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_for_keys(self) -> Self:
+        if self.rate_limit is not None and self.api_keys is None:
+            raise ValueError("rate_limit is for each API key, and there are none: set api_keys too")
         return self
 
     @model_validator(mode="after")
