@@ -6,6 +6,10 @@ Messages tell the offending value and the fix, and never contain a user's text.
 from bundle.errors import DiscoError
 
 
+class MissingPackageError(DiscoError):
+    """A setting needs a package that is not installed."""
+
+
 class MalformedBodyError(DiscoError):
     """The body is not JSON."""
 

@@ -22,6 +22,7 @@ from server.model import Model
 from server.rates import RateLimits
 from server.runtime import Runtime
 from server.service import Embedded, Reading, Text, Urgency
+from server.telemetry import WORK, Work
 
 HttpRequest = Request[Any, Any, Any]
 
@@ -127,8 +128,10 @@ async def embed_for(
         DiscoError: whatever `EmbeddingService.embed` raises.
     """
     urgency = _urgency(request, timeout_ms, priority)
+    request.scope["state"][WORK] = work = Work(model.name, len(texts))
     with _charged(request, model, len(texts)):
-        return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+        work.embedded = await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+    return work.embedded
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class Embedded:
     """float32[texts, dimension], as the model gives them."""
     characters: int
     tokens: int
+    began: float
+    """When tokenising did, by `time.perf_counter`."""
     tokenize_seconds: float
     queue_seconds: float
     inference_seconds: float
@@ -146,6 +148,7 @@ class EmbeddingService:
             vectors=vectors,
             characters=sum(len(text) for text in texts if isinstance(text, str)),
             tokens=sum(len(ids) for ids in encoded),
+            began=began,
             tokenize_seconds=tokenize_seconds,
             queue_seconds=job.queue_seconds if job else 0.0,
             inference_seconds=job.inference_seconds if job else 0.0,

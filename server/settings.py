@@ -1,15 +1,20 @@
 """Every setting of the server, declared once: flag, environment variable, default and help text. Serves nothing."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, HttpUrl, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliSuppress, NoDecode, SettingsConfigDict
 
 from bundle.manifest import Precision, Runtime
 from bundle.provenance import available_cores
 
 SHIPPED_STUDENT = Path(__file__).resolve().parents[1] / "students" / "disco-minilm-l3"
+
+
+def _standard_endpoint() -> str | None:
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
 
 class ServerSettings(BaseSettings):
@@ -92,6 +97,12 @@ class ServerSettings(BaseSettings):
     drain_seconds: PositiveInt = Field(30, description="seconds that accepted requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     json_logs: bool = Field(False, description="log one JSON object a line")
+    otlp_endpoint: HttpUrl | None = Field(
+        default_factory=_standard_endpoint,
+        validate_default=True,
+        description="OpenTelemetry collector that traces are sent to, as http://127.0.0.1:4318; unset: "
+        "OTEL_EXPORTER_OTLP_ENDPOINT, or no traces",
+    )
 
     @field_validator("bundle", mode="before")
     @classmethod
