@@ -64,5 +64,5 @@ $(VENV)/.server: $(LOCK) | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.all: $(LOCK) | $(VENV)/bin/python
-	$(INSTALL) --editable ".[$(ONNXRUNTIME),openvino,server,train,export,loadtest,dev]"
+	$(INSTALL) --editable ".[$(ONNXRUNTIME),openvino,server,tracing,train,export,loadtest,dev]"
 	touch $@ $(VENV)/.server

@@ -6,7 +6,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Components, SecurityScheme
 
-from server.errors import ForbiddenError, UnauthorizedError
+from server.connections import SURPLUS
+from server.errors import ForbiddenError, TooManyConnectionsError, UnauthorizedError
 from server.keys import ApiKeys
 
 PUBLIC = {"public": True}
@@ -16,12 +17,15 @@ OPERATIONAL = {"operational": True}
 ADMIN = {"admin": True}
 """`opt` of routes that nobody may call where there are no keys."""
 
+API_KEY = "api_key"
+"""In the state of a request: the hash of the key that it brought."""
+
 SECURITY_SCHEME = "ApiKey"
 COMPONENTS = Components(security_schemes={SECURITY_SCHEME: SecurityScheme(type="http", scheme="bearer")})
 
 
 class Guard:
-    """Refuses requests without a key, where there are keys."""
+    """Refuses requests without a key, where there are keys, and those of surplus connections."""
 
     def __init__(self, keys: ApiKeys | None, *, protect_operations: bool) -> None:
         self._keys = keys
@@ -31,13 +35,19 @@ class Guard:
         """Let the request through.
 
         Raises:
+            TooManyConnectionsError: the connection is one too many, and the route no probe.
             UnauthorizedError: the route needs a key, and the request brings none or a wrong one.
             ForbiddenError: the route is for operators, and there are no keys to tell them by.
         """
+        if SURPLUS in connection.scope["state"] and not handler.opt.keys() & {"public", "operational"}:
+            raise TooManyConnectionsError("too many connections are open; use each for many requests, or try later")
         if self._keys is None:
             if "admin" in handler.opt:
                 raise ForbiddenError("this route needs a server with API keys: start it with --api-keys FILE")
             return
         is_open = "public" in handler.opt or ("operational" in handler.opt and not self._protect_operations)
-        if not is_open and not self._keys.allows(connection.headers.get("authorization")):
+        if is_open:
+            return
+        if (key := self._keys.find(connection.headers.get("authorization"))) is None:
             raise UnauthorizedError("a valid API key is needed: send `Authorization: Bearer KEY`")
+        connection.scope["state"][API_KEY] = key

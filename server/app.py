@@ -1,7 +1,9 @@
 """Puts the application together: routes, errors, telemetry, OpenAPI and the lifetime of what they use."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -12,13 +14,19 @@ from litestar.openapi.spec import Components
 from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, Guard
 from server.bodies import StrictJson
+from server.connections import TimedBody
+from server.errors import MissingPackageError
 from server.keys import ApiKeys
 from server.metrics import Metrics
 from server.problems import PROBLEMS, answer_native
+from server.rates import RateLimits
 from server.routes import HANDLERS
 from server.runtime import running
 from server.settings import ServerSettings
 from server.telemetry import UNKNOWN_ROUTE, Telemetry
+
+if TYPE_CHECKING:
+    from server.tracing import Tracing
 
 
 def create_app(settings: ServerSettings) -> Litestar:
@@ -28,15 +36,22 @@ def create_app(settings: ServerSettings) -> Litestar:
 
     Raises:
         ApiKeysError: the file of API keys cannot be read, or holds none.
+        MissingPackageError: traces are wanted, but their packages are not installed.
     """
     metrics = Metrics()
     keys = ApiKeys(settings.api_keys) if settings.api_keys is not None else None
+    rates = RateLimits(settings.rate_limit, is_valid=keys.is_valid) if keys and settings.rate_limit else None
+    tracing = _open_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with running(settings, metrics) as runtime:
-            app.state.runtime = runtime
-            yield
+        try:
+            async with running(settings, metrics) as runtime:
+                app.state.runtime = runtime
+                yield
+        finally:
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
     app = Litestar(
         guards=[Guard(keys, protect_operations=settings.protect_operations)],
@@ -46,7 +61,7 @@ def create_app(settings: ServerSettings) -> Litestar:
         exception_handlers={Exception: answer_native},
         request_max_body_size=settings.payload_limit,
         lifespan=[lifespan],
-        state=State({"metrics": metrics}),
+        state=State({"metrics": metrics, "rates": rates}),
         openapi_config=OpenAPIConfig(
             title="disco",
             version="1",
@@ -64,8 +79,21 @@ def create_app(settings: ServerSettings) -> Litestar:
         error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
     )
     # Not a Litestar middleware: those do not see requests for unknown paths.
-    app.asgi_handler = Telemetry(app.asgi_handler, metrics)
+    timed = TimedBody(app.asgi_handler, read_timeout=settings.read_timeout)
+    app.asgi_handler = Telemetry(timed, metrics, tracing)
     return app
+
+
+def _open_tracing(settings: ServerSettings) -> "Tracing | None":
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from server.tracing import open_tracing
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"--otlp-endpoint needs the package {error.name}: pip install 'disco-embeddings[tracing]'"
+        ) from error
+    return open_tracing(str(settings.otlp_endpoint))
 
 
 def _statuses(handler: HTTPRouteHandler) -> list[int]:

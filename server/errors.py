@@ -6,6 +6,10 @@ Messages tell the offending value and the fix, and never contain a user's text.
 from bundle.errors import DiscoError
 
 
+class MissingPackageError(DiscoError):
+    """A setting needs a package that is not installed."""
+
+
 class MalformedBodyError(DiscoError):
     """The body is not JSON."""
 
@@ -35,13 +39,21 @@ class UnsupportedMediaTypeError(DiscoError):
 
 
 class OverloadedError(DiscoError):
-    """The queue has no room for the request; nothing of it was accepted."""
+    """The queue has no room for the request, or its key's rate has not; nothing of it was accepted."""
 
     def __init__(self, message: str, *, reason: str, retry_after: int) -> None:
-        """`reason` is the limit that was hit (`items` or `tokens`), `retry_after` whole seconds ≥ 1."""
+        """`reason` is the limit that was hit (`items`, `tokens` or `rate`), `retry_after` whole seconds ≥ 1."""
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class SlowRequestError(DiscoError):
+    """The client did not send the whole body in time."""
+
+
+class TooManyConnectionsError(DiscoError):
+    """The request came over a connection beyond the limit; nothing of it was accepted."""
 
 
 class BackendError(DiscoError):

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Request, Response
 from litestar.openapi import ResponseSpec
@@ -14,28 +15,34 @@ from numpy.typing import NDArray
 from bundle.arrays import Vectors
 from bundle.text import Direction
 from server import schemas, timings
+from server.access import API_KEY
 from server.bodies import JsonResponse, npy_file, raw_bytes
-from server.errors import InvalidRequestError
+from server.dispatch import Disconnected
+from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import LANES, Lane
 from server.model import Model
+from server.rates import RateLimits
 from server.runtime import Runtime
 from server.service import Embedded, Reading, Text, Urgency
+from server.telemetry import WORK, Work
 
 HttpRequest = Request[Any, Any, Any]
+V = TypeVar("V")
 
 EMBEDDING_ERRORS = {
     400: "The body is not JSON, or there is nothing to embed.",
     401: "The server asks for an API key, and none or a wrong one was sent.",
     404: "There is no model of that name.",
+    408: "The body did not come in time.",
     413: "The body is larger than the payload limit.",
     415: "The body is not declared as JSON.",
     422: "A field is missing or wrong, there are too many texts, or one is too long.",
     424: "The model failed on this batch.",
-    429: "Too much is waiting; nothing was accepted. `Retry-After` says when to come back.",
-    503: "No engine worker is running.",
+    429: "Too much is waiting, or came by this API key; nothing was accepted. `Retry-After` says when to come back.",
+    503: "No engine worker is running, or too many connections are open.",
     504: "The work was not done in time.",
 }
-TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 413, 415, 422)}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 408, 413, 415, 422, 503)}
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"
@@ -120,10 +127,31 @@ async def embed_for(
 
     Raises:
         InvalidRequestError: a header's value is none of those that are possible.
+        OverloadedError: the API key may not embed so many texts now.
         DiscoError: whatever `EmbeddingService.embed` raises.
     """
     urgency = _urgency(request, timeout_ms, priority)
-    return await model.service.embed(texts, reading, partial(_client_gone, request.receive), urgency)
+    return await _embed(request, model, model.service.embed, texts, reading, urgency)
+
+
+@contextmanager
+def _charged(request: HttpRequest, model: Model, texts: int) -> Iterator[None]:
+    """Charge the request's API key, where there are limits, unless the queue has no room for the texts."""
+    rates: RateLimits | None = request.app.state.rates
+    if rates is None:
+        yield
+        return
+    model.service.check_count(texts)  # before anything is charged
+    key = request.scope["state"][API_KEY]
+    if seconds := rates.take(key, texts):
+        model.metrics.refused["rate"].inc()
+        message = f"more texts than this API key's {rates.texts_per_second:g} per second; nothing was accepted"
+        raise OverloadedError(message, reason="rate", retry_after=math.ceil(seconds))
+    try:
+        yield
+    except OverloadedError:
+        rates.give_back(key, texts)
+        raise
 
 
 async def embed_tokens_for(
@@ -144,7 +172,22 @@ async def embed_tokens_for(
     if not model.engine.encodes_tokens:
         raise InvalidRequestError(f"{model.name} gives pooled vectors only: its graph does not output its tokens'")
     urgency = _urgency(request, timeout_ms, priority)
-    return await model.service.embed_tokens(texts, reading, partial(_client_gone, request.receive), urgency)
+    return await _embed(request, model, model.service.embed_tokens, texts, reading, urgency)
+
+
+async def _embed(
+    request: HttpRequest,
+    model: Model,
+    embed: Callable[[Sequence[Text], Reading, Disconnected, Urgency], Awaitable[Embedded[V]]],
+    texts: Sequence[Text],
+    reading: Reading,
+    urgency: Urgency,
+) -> Embedded[V]:
+    request.scope["state"][WORK] = work = Work(model.name, len(texts))
+    with _charged(request, model, len(texts)):
+        embedded = await embed(texts, reading, partial(_client_gone, request.receive), urgency)
+    work.embedded = embedded
+    return embedded
 
 
 async def _client_gone(receive: Receive) -> None:

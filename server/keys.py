@@ -34,14 +34,18 @@ class ApiKeys:
         self._stamp = _stamp(file)
         self._hashes = _read(file)
 
-    def allows(self, authorization: str | None) -> bool:
-        """Whether `authorization`, an Authorization header, is "Bearer" and one of the keys."""
+    def find(self, authorization: str | None) -> bytes | None:
+        """The hash of the key that an Authorization header brings; None unless it is "Bearer" and one of the keys."""
         self._refresh()
         scheme, _, key = (authorization or "").partition(" ")
         given = _hash(key.strip())
         # Every key is compared, each in constant time: how long it takes tells nothing.
         matches = [hmac.compare_digest(given, known) for known in self._hashes]
-        return any(matches) and scheme.lower() == "bearer"
+        return given if any(matches) and scheme.lower() == "bearer" else None
+
+    def is_valid(self, digest: bytes) -> bool:
+        """Whether this is the hash of one of the keys."""
+        return digest in self._hashes
 
     def _refresh(self) -> None:
         if (now := self._clock()) - self._looked < LOOK_EVERY:

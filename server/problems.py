@@ -28,6 +28,8 @@ from server.errors import (
     MalformedBodyError,
     OverloadedError,
     RequestTimeoutError,
+    SlowRequestError,
+    TooManyConnectionsError,
     UnauthorizedError,
     UnhealthyError,
     UnknownModelError,
@@ -58,6 +60,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     RequestEntityTooLarge: Problem(413, "PayloadTooLarge", "invalid_request_error"),
     UnsupportedMediaTypeError: Problem(415, "Validation", "invalid_request_error"),
     InputError: Problem(422, "Validation", "invalid_request_error"),
+    SlowRequestError: Problem(408, "SlowRequest", "invalid_request_error"),
     BundleConflictError: Problem(409, "Conflict", "invalid_request_error"),
     InvalidRequestError: Problem(422, "Validation", "invalid_request_error"),
     # A bundle that is refused while the server runs: told to operators, by the admin route only.
@@ -69,6 +72,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         499, "ClientGone", "invalid_request_error"
     ),  # Litestar: gone before the body's end
     UnhealthyError: Problem(503, "Unhealthy", "server_error"),
+    TooManyConnectionsError: Problem(503, "Overloaded", "server_error"),
     RequestTimeoutError: Problem(504, "Timeout", "server_error"),
     Exception: Problem(500, "Internal", "server_error"),
 }
@@ -131,6 +135,10 @@ def _message(error: Exception) -> str:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, OverloadedError):
         return {"retry-after": str(error.retry_after)}
+    if isinstance(error, SlowRequestError):
+        return {"connection": "close"}  # who knows when the rest of the body comes
+    if isinstance(error, TooManyConnectionsError):
+        return {"connection": "close", "retry-after": "1"}
     if isinstance(error, UnauthorizedError):
         return {"www-authenticate": "Bearer"}
     if isinstance(error, HTTPException) and error.headers:

@@ -2,39 +2,55 @@
 
 import asyncio
 import signal
+import ssl
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from litestar import Litestar
 
 from server.app import create_app
+from server.connections import BoundedProtocol
 from server.runtime import Runtime
 from server.settings import ServerSettings
+from server.tls import server_context
 
 
 def run(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT, finish what was accepted, and return.
 
     Raises:
-        DiscoError: the bundle cannot be served, or the API keys cannot be read.
+        DiscoError: the bundle cannot be served, or the API keys or the TLS certificate cannot be read.
         SystemExit: the address cannot be listened on; uvicorn has logged why.
     """
     app = create_app(settings)
+    tls = _tls(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=partial(  # type: ignore[arg-type]  # uvicorn only ever calls it
+            BoundedProtocol, read_timeout=settings.read_timeout, max_connections=settings.max_connections
+        ),
         ws="none",
+        ssl_context_factory=(lambda *_: tls) if tls else None,
         lifespan="off",  # `_serve` holds it, so that a bundle that cannot be served is an exception, not a log line
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(app, config, linger=settings.linger_seconds))
+
+
+def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    password = settings.tls_key_password.get_secret_value() if settings.tls_key_password else None
+    return server_context(settings.tls_certificate, settings.tls_key, password)
 
 
 async def _serve(app: Litestar, config: uvicorn.Config, *, linger: float) -> None:

@@ -63,6 +63,8 @@ class Embedded(Generic[V]):
     texts: int
     characters: int
     tokens: int
+    began: float
+    """When tokenising did, by `time.perf_counter`."""
     tokenize_seconds: float
     queue_seconds: float
     inference_seconds: float
@@ -168,6 +170,7 @@ class EmbeddingService:
             texts=len(texts),
             characters=sum(len(text) for text in texts if isinstance(text, str)),
             tokens=sum(map(len, encoded)),
+            began=began,
             tokenize_seconds=tokenize_seconds,
             queue_seconds=job.queue_seconds if job else 0.0,
             inference_seconds=job.inference_seconds if job else 0.0,

@@ -1,15 +1,20 @@
 """Every setting of the server, declared once: flag, environment variable, default and help text. Serves nothing."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, FilePath, HttpUrl, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, CliSuppress, NoDecode, SettingsConfigDict
 
 from bundle.manifest import Precision, Runtime
 from bundle.provenance import available_cores
 
 SHIPPED_STUDENT = Path(__file__).resolve().parents[1] / "students" / "disco-minilm-l3"
+
+
+def _standard_endpoint() -> str | None:
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
 
 class ServerSettings(BaseSettings):
@@ -40,13 +45,31 @@ class ServerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    tls_certificate: FilePath | None = Field(
+        None, description="PEM file with the certificate and those that vouch for it; unset: plain HTTP"
+    )
+    tls_key: FilePath | None = Field(None, description="PEM file with its private key; unset: it is in the same file")
+    # Not for the command line, which every user of the machine can read.
+    tls_key_password: CliSuppress[SecretStr | None] = Field(
+        None, description="of an encrypted key; only by DISCO_TLS_KEY_PASSWORD"
+    )
     api_keys: Path | None = Field(
         None, description="file with one API key a line, read anew when it changes; unset: nobody needs a key"
+    )
+    rate_limit: PositiveFloat | None = Field(
+        None, description="texts per second that each API key may embed; more is a 429; unset: no limit"
     )
     protect_operations: bool = Field(False, description="/metrics, /docs and /openapi.json need a key too")
     payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
     max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
     auto_truncate: bool = Field(True, description="cut texts that are too long, unless the request says otherwise")
+    read_timeout: PositiveFloat = Field(
+        10.0, description="seconds that a client has to send a request's head, and again for its body (408)"
+    )
+    keep_alive_seconds: PositiveInt = Field(
+        5, description="seconds that a connection stays open without a request; more than a load balancer's own"
+    )
+    max_connections: PositiveInt = Field(1024, description="most open connections; requests over others get a 503")
     request_timeout: PositiveFloat = Field(30.0, description="seconds after which unfinished work is given up (504)")
 
     workers: PositiveInt = Field(
@@ -84,6 +107,12 @@ class ServerSettings(BaseSettings):
     drain_seconds: PositiveInt = Field(30, description="seconds that accepted requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     json_logs: bool = Field(False, description="log one JSON object a line")
+    otlp_endpoint: HttpUrl | None = Field(
+        default_factory=_standard_endpoint,
+        validate_default=True,
+        description="OpenTelemetry collector that traces are sent to, as http://127.0.0.1:4318; unset: "
+        "OTEL_EXPORTER_OTLP_ENDPOINT, or no traces",
+    )
 
     @field_validator("bundle", mode="before")
     @classmethod
@@ -100,6 +129,18 @@ class ServerSettings(BaseSettings):
     def _names_are_for_several(self) -> Self:
         if self.served_model_name and len(self.bundle) > 1:
             raise ValueError("served_model_name is for a single bundle: write --bundle NAME=FOLDER for each of several")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_for_keys(self) -> Self:
+        if self.rate_limit is not None and self.api_keys is None:
+            raise ValueError("rate_limit is for each API key, and there are none: set api_keys too")
+        return self
+
+    @model_validator(mode="after")
+    def _a_key_belongs_to_a_certificate(self) -> Self:
+        if self.tls_certificate is None and (self.tls_key or self.tls_key_password):
+            raise ValueError("tls_key is of no use without tls_certificate: set both, or none for plain HTTP")
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,9 +26,9 @@ SLOWLY = ("--workers", "1", "--max-batch-items", "1", "--max-client-batch-size",
 class Server:
     """A running `python -m server`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
         self.process = process
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = url
 
     def metric(self, name: str) -> float:
         lines = httpx.get(f"{self.url}/metrics").text.splitlines()
@@ -40,13 +41,14 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: Path, *flags: str) -> Iterator[Server]:
+def serving(bundle: Path, *flags: str, verify: ssl.SSLContext | bool = True) -> Iterator[Server]:
+    """`verify`: what tells that a certificate is to be trusted, for a server with TLS."""
     port = free_port()
     command = [sys.executable, "-m", "server", "--bundle", str(bundle), "--port", str(port), *flags]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    server = Server(process, port)
+    server = Server(process, f"{'http' if verify is True else 'https'}://127.0.0.1:{port}")
     try:
-        until(lambda: process.poll() is not None or answers(f"{server.url}/ready"))
+        until(lambda: process.poll() is not None or answers(f"{server.url}/ready", verify))
         assert process.poll() is None, process.communicate()[1]
         yield server
     finally:
@@ -61,9 +63,9 @@ def free_port() -> int:
         return port
 
 
-def answers(url: str) -> bool:
+def answers(url: str, verify: ssl.SSLContext | bool) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, verify=verify).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -174,7 +176,7 @@ def run_server(*flags: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_serving_never_loads_the_training_stack(tiny_bundle: Bundle) -> None:
+def test_serving_never_loads_the_training_stack_nor_traces_that_nobody_wants(tiny_bundle: Bundle) -> None:
     script = """
 import os, sys
 from litestar.testing import TestClient
@@ -185,7 +187,10 @@ import server.__main__, server.process
 with TestClient(create_app(ServerSettings(bundle=[os.environ["TINY"]]))) as client:
     assert client.post("/embed", json={"inputs": "cat"}).status_code == 200
 loaded = {name.partition(".")[0] for name in sys.modules}
-print(sorted(loaded & {"torch", "transformers", "sentence_transformers", "optimum", "onnx", "datasets"}))
+training = {"torch", "transformers", "sentence_transformers", "optimum", "onnx", "datasets"}
+# Litestar itself looks whether OpenTelemetry's API is there.
+tracing = {"server.tracing", "opentelemetry.sdk", "opentelemetry.exporter"}
+print(sorted(loaded & training | tracing & set(sys.modules)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -423,6 +423,7 @@ def test_openapi_documents_the_structs_and_every_status(client: Client) -> None:
         "400",
         "401",
         "404",
+        "408",
         "413",
         "415",
         "422",

@@ -50,6 +50,11 @@ def test_several_bundles_come_from_the_environment_too(monkeypatch: pytest.Monke
     assert settings.bundles == [(None, Path("/some/where")), ("other", Path("/there"))]
 
 
+def test_a_rate_is_for_keys() -> None:
+    with pytest.raises(ValidationError, match="set api_keys too"):
+        ServerSettings(rate_limit=5)
+
+
 def test_a_served_name_is_for_a_single_bundle() -> None:
     with pytest.raises(ValidationError, match="write --bundle NAME=FOLDER"):
         ServerSettings(bundle=["a", "b"], served_model_name="c")

@@ -1,0 +1,93 @@
+"""How long a client may take to send, and how many may be connected. Knows connections, not what is sent over them."""
+
+import asyncio
+from typing import Any
+
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.errors import SlowRequestError
+
+SURPLUS = "surplus"
+"""In the state of requests that came over a connection beyond the limit."""
+# So many connections beyond the limit are kept long enough to be told so; others are closed at once.
+SURPLUS_CONNECTIONS = 64
+SURPLUS_SECONDS = 1.0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a limit on connections, and on the time without a complete head of a request.
+
+    uvicorn itself ends only connections that are silent after an answer.
+    """
+
+    def __init__(self, *uvicorn: Any, read_timeout: float, max_connections: int, **more: Any) -> None:
+        """`read_timeout` is in seconds."""
+        super().__init__(*uvicorn, **more)
+        self._read_timeout = read_timeout
+        self._max_connections = max_connections
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Begin to wait for a request, or refuse the connection."""
+        super().connection_made(transport)
+        surplus = len(self.connections) - self._max_connections
+        if surplus > SURPLUS_CONNECTIONS:
+            transport.abort()
+            return
+        if surplus > 0:
+            self.app_state = {**self.app_state, SURPLUS: True}
+            self._read_timeout = min(self._read_timeout, SURPLUS_SECONDS)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait on for as long as there is no request to answer."""
+        super().data_received(data)
+        if self.cycle and not self.cycle.response_complete:  # type: ignore[truthy-bool]  # None before the first
+            self._stop_waiting()  # the body's time is up to `TimedBody`
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        if self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self._read_timeout, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class TimedBody:
+    """Wraps an application: reading a body that does not come in time is an error there."""
+
+    def __init__(self, app: ASGIApp, *, read_timeout: float) -> None:
+        """`read_timeout` is in seconds, from the end of the request's head."""
+        self._app = app
+        self._read_timeout = read_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; `receive` raises SlowRequestError."""
+        deadline = asyncio.get_running_loop().time() + self._read_timeout
+        complete = False
+
+        async def receive_in_time() -> HTTPReceiveMessage:
+            nonlocal complete
+            if complete:  # what comes next is the end of the connection, which has no hurry
+                return await receive()  # type: ignore[return-value]  # there are no WebSockets here
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise SlowRequestError(
+                    f"the body did not come within {self._read_timeout:g} seconds; send less at once"
+                ) from None
+            complete = not message.get("more_body", False)
+            return message  # type: ignore[return-value]
+
+        await self._app(scope, receive_in_time, send)
