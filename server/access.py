@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 
 from server.errors import ForbiddenError, UnauthorizedError
 from server.keys import ApiKeys
@@ -17,6 +17,10 @@ ADMIN = {"admin": True}
 """`opt` of routes that nobody may call where there are no keys."""
 
 SECURITY_SCHEME = "ApiKey"
+OPEN: list[SecurityRequirement] = [{}]
+"""`security` of routes that nobody needs a key for."""
+MAYBE_OPEN: list[SecurityRequirement] = [{}, {SECURITY_SCHEME: []}]
+"""`security` of routes that operators may protect."""
 COMPONENTS = Components(security_schemes={SECURITY_SCHEME: SecurityScheme(type="http", scheme="bearer")})
 
 

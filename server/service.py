@@ -125,7 +125,8 @@ class EmbeddingService:
     async def _embed(
         self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency
     ) -> Embedded:
-        deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
+        patience = self._timeout if urgency.timeout is None else min(self._timeout, urgency.timeout)
+        deadline = time.monotonic() + patience
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
         try:

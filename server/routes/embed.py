@@ -19,11 +19,18 @@ from server.exchange import (
     model_of,
     texts_of,
 )
+from server.openapi import EmbeddingOrBytes
 from server.outputs import OutputForm
 from server.service import Reading
 
 
-@post(["/embed", "/"], status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Embed texts")
+@post(
+    ["/embed", "/"],
+    status_code=200,
+    responses=errors(EMBEDDING_ERRORS),
+    operation_class=EmbeddingOrBytes,
+    summary="Embed texts",
+)
 async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> Response[schemas.Embeddings]:
     """Answer one vector per text, as Text Embeddings Inference does.
 
