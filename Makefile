@@ -11,9 +11,11 @@ LADDER ?= build/ladder
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOCK    := pyproject.toml constraints.txt
+# An environment of its own for other people's clients, which want other versions than we do.
+CLIENTS := build/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint demo evaluate ladder bench bench-engine bench-train readme clean
+.PHONY: help serve test test-all lint demo evaluate ladder bench bench-engine bench-train readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +25,11 @@ serve: $(VENV)/.server  ## serve the shipped student on 127.0.0.1:8080 (PORT= to
 
 test: $(VENV)/.all lint  ## install everything, then lint, check types and run the whole test suite
 	$(BIN)/python -m pytest
+
+test-all: test $(CLIENTS)/.all  ## the same, then what takes minutes: slow tests, other people's clients, schemathesis
+	$(BIN)/python -m pytest -m slow
+	PATH="$(abspath $(CLIENTS)/bin):$$PATH" NODE_PATH=$(abspath $(CLIENTS)/node_modules) SERVER_PYTHON=$(abspath $(BIN)/python) \
+		$(CLIENTS)/bin/python -m pytest tests/clients
 
 lint: $(VENV)/.all  ## formatting, lint, strict types, import rules
 	$(BIN)/ruff format --check .
@@ -66,3 +73,10 @@ $(VENV)/.server: $(LOCK) | $(VENV)/bin/python
 $(VENV)/.all: $(LOCK) | $(VENV)/bin/python
 	$(INSTALL) --editable ".[$(ONNXRUNTIME),openvino,server,tracing,train,export,loadtest,dev]"
 	touch $@ $(VENV)/.server
+
+$(CLIENTS)/.all: tests/clients/requirements.txt tests/clients/constraints.txt tests/clients/package-lock.json
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --constraint tests/clients/constraints.txt --requirement tests/clients/requirements.txt
+	cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)
+	PATH="$(abspath $(CLIENTS)/bin):$$PATH" npm ci --prefix $(CLIENTS) --no-audit --no-fund
+	touch $@

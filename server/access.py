@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 
 from server.connections import SURPLUS
 from server.errors import ForbiddenError, TooManyConnectionsError, UnauthorizedError
@@ -21,6 +21,10 @@ API_KEY = "api_key"
 """In the state of a request: the hash of the key that it brought."""
 
 SECURITY_SCHEME = "ApiKey"
+OPEN: list[SecurityRequirement] = [{}]
+"""`security` of routes that nobody needs a key for."""
+MAYBE_OPEN: list[SecurityRequirement] = [{}, {SECURITY_SCHEME: []}]
+"""`security` of routes that operators may protect."""
 COMPONENTS = Components(security_schemes={SECURITY_SCHEME: SecurityScheme(type="http", scheme="bearer")})
 
 

@@ -9,7 +9,6 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components
 
 from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, Guard
@@ -67,7 +66,7 @@ def create_app(settings: ServerSettings) -> Litestar:
             version="1",
             description="Embeddings of texts, compatible with Text Embeddings Inference and OpenAI.",
             render_plugins=[],
-            components=COMPONENTS if keys else Components(),
+            components=COMPONENTS,
             security=[{SECURITY_SCHEME: []}] if keys else None,
         ),
         # Litestar would configure the process's loggers; that is the program's business.

@@ -42,6 +42,8 @@ EMBEDDING_ERRORS = {
     503: "No engine worker is running, or too many connections are open.",
     504: "The work was not done in time.",
 }
+KEY_ERRORS = {401: EMBEDDING_ERRORS[401]}
+GUARD_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (401, 503)}
 TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 408, 413, 415, 422, 503)}
 
 RAW = "application/octet-stream"
@@ -123,7 +125,8 @@ async def embed_for(
 ) -> Embedded[Vectors]:
     """Embed what a request brings, for as long as its client waits.
 
-    How urgent it is say the body's fields, or else the headers `X-Request-Timeout-Ms` and `X-Request-Priority`.
+    How urgent it is say the body's fields, or else the headers `X-Request-Timeout-Ms` and `X-Request-Priority`, which
+    are looked at in any case.
 
     Raises:
         InvalidRequestError: a header's value is none of those that are possible.
@@ -197,16 +200,25 @@ async def _client_gone(receive: Receive) -> None:
 
 
 def _urgency(request: HttpRequest, timeout_ms: float | None, priority: Lane | None) -> Urgency:
-    if timeout_ms is None and (header := request.headers.get("x-request-timeout-ms")) is not None:
-        timeout_ms = _positive(header)
-    if priority is None and (header := request.headers.get("x-request-priority")) is not None:
-        priority = next((lane for lane in LANES if lane == header.lower()), None)
-        if priority is None:
-            raise InvalidRequestError(f"`X-Request-Priority` is one of {', '.join(LANES)}. Given: {header[:64]!r}")
-    return Urgency(timeout_ms / 1000 if timeout_ms is not None else None, priority)
+    header_timeout_ms = _timeout_ms(request.headers.get("x-request-timeout-ms"))
+    header_priority = _priority(request.headers.get("x-request-priority"))
+    if timeout_ms is None:
+        timeout_ms = header_timeout_ms
+    return Urgency(timeout_ms / 1000 if timeout_ms is not None else None, priority or header_priority)
 
 
-def _positive(header: str) -> float:
+def _priority(header: str | None) -> Lane | None:
+    if header is None:
+        return None
+    for lane in LANES:
+        if lane == header.lower():
+            return lane
+    raise InvalidRequestError(f"`X-Request-Priority` is one of {', '.join(LANES)}. Given: {header[:64]!r}")
+
+
+def _timeout_ms(header: str | None) -> float | None:
+    if header is None:
+        return None
     try:
         number = float(header)
     except ValueError:

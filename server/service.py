@@ -152,7 +152,8 @@ class EmbeddingService:
         embed: Callable[[list[Ids], Patience], Awaitable[tuple[V, Job | None]]],
     ) -> Embedded[V]:
         self.check_count(len(texts))
-        deadline = time.monotonic() + min(self._timeout, urgency.timeout or self._timeout)
+        timeout = self._timeout if urgency.timeout is None else min(self._timeout, urgency.timeout)
+        deadline = time.monotonic() + timeout
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
         self._running += 1

@@ -9,6 +9,7 @@ from bundle.output_types import OutputType
 from server import schemas
 from server.bodies import base64_rows
 from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, embed_for, errors, model_of
+from server.openapi import Embedding
 from server.outputs import OutputForm
 from server.problems import answer_cohere
 from server.service import Reading
@@ -28,6 +29,7 @@ _PROMPTS = {"search_query": ("query",), "search_document": ("document", "passage
     "/v2/embed",
     status_code=200,
     responses=errors(EMBEDDING_ERRORS, schemas.CohereError),
+    operation_class=Embedding,
     exception_handlers={Exception: answer_cohere},
     summary="Embed texts (Cohere)",
 )

@@ -20,11 +20,18 @@ from server.exchange import (
     model_of,
     texts_of,
 )
+from server.openapi import Embedding, EmbeddingOrBytes
 from server.outputs import OutputForm
 from server.service import Reading
 
 
-@post(["/embed", "/"], status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Embed texts")
+@post(
+    ["/embed", "/"],
+    status_code=200,
+    responses=errors(EMBEDDING_ERRORS),
+    operation_class=EmbeddingOrBytes,
+    summary="Embed texts",
+)
 async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> Response[schemas.Embeddings]:
     """Answer one vector per text, as Text Embeddings Inference does.
 
@@ -45,7 +52,13 @@ async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> R
     return answer(request, model, content, embedded)
 
 
-@post("/embed_all", status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Embed every token of texts")
+@post(
+    "/embed_all",
+    status_code=200,
+    responses=errors(EMBEDDING_ERRORS),
+    operation_class=Embedding,
+    summary="Embed every token of texts",
+)
 async def embed_all(request: HttpRequest, data: JSONBody[schemas.EmbedAllRequest]) -> Response[schemas.TokenEmbeddings]:
     """Answer one vector per token, as the model gives them before pooling: nothing is scaled."""
     model = model_of(request, data.model)

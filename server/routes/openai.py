@@ -7,7 +7,18 @@ from litestar.params import JSONBody
 
 from server import schemas
 from server.bodies import base64_rows
-from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, embed_for, errors, model_of, runtime_of, texts_of
+from server.exchange import (
+    EMBEDDING_ERRORS,
+    GUARD_ERRORS,
+    HttpRequest,
+    answer,
+    embed_for,
+    errors,
+    model_of,
+    runtime_of,
+    texts_of,
+)
+from server.openapi import Embedding
 from server.outputs import OutputForm
 from server.problems import answer_openai
 from server.service import Reading
@@ -17,6 +28,7 @@ from server.service import Reading
     ["/v1/embeddings", "/embeddings"],
     status_code=200,
     responses=errors(EMBEDDING_ERRORS, schemas.OpenAIErrorBody),
+    operation_class=Embedding,
     exception_handlers={Exception: answer_openai},
     summary="Embed texts (OpenAI)",
 )
@@ -41,7 +53,12 @@ async def openai_embeddings(
     return answer(request, model, body, embedded)
 
 
-@get("/v1/models", summary="List models (OpenAI)")
+@get(
+    "/v1/models",
+    responses=errors(GUARD_ERRORS, schemas.OpenAIErrorBody),
+    exception_handlers={Exception: answer_openai},
+    summary="List models (OpenAI)",
+)
 async def models(request: HttpRequest) -> schemas.Models:
     """Answer the models that are served, the default one first."""
     served = [

@@ -14,10 +14,17 @@ from server.exchange import (
     errors,
     model_of,
 )
+from server.openapi import Embedding
 from server.service import Reading
 
 
-@post("/similarity", status_code=200, responses=errors(EMBEDDING_ERRORS), summary="Compare texts")
+@post(
+    "/similarity",
+    status_code=200,
+    responses=errors(EMBEDDING_ERRORS),
+    operation_class=Embedding,
+    summary="Compare texts",
+)
 async def similarity(request: HttpRequest, data: JSONBody[schemas.SimilarityRequest]) -> Response[schemas.Similarities]:
     """Answer cosines: of the source sentence with each sentence, of each pair, or of each query with each document.
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from server.schemas.fields import Dimensions, ModelName, TimeoutMs
+from server.schemas.fields import NOT_EMPTY, Dimensions, ModelName, TimeoutMs
 
 CohereType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
@@ -12,7 +12,7 @@ CohereType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "
 class CohereRequest(Struct, frozen=True):
     """What Cohere's clients send to version 2 of its embeddings route, as far as it concerns text."""
 
-    texts: list[str]
+    texts: Annotated[list[str], Meta(extra_json_schema=NOT_EMPTY)]
     model: ModelName = None
     input_type: Annotated[
         Literal["search_document", "search_query", "classification", "clustering"] | None,

@@ -7,9 +7,17 @@ from msgspec import Meta
 from bundle.output_types import OutputType
 from server.jobs import Lane
 
+# Litestar documents no limits inside unions. Beside one, each keyword holds for the types that it concerns.
+NOT_EMPTY = {"extra": {"min_length": 1, "min_items": 1}}
+AT_LEAST_ONE = {"extra": {"minimum": 1}}
+_POSITIVE = {"extra": {"exclusive_minimum": 0}}
+
 Inputs: TypeAlias = Annotated[
     str | list[str | int | list[int]],
-    Meta(description="One text, one text as token ids, or a list of texts, each as a string or as token ids."),
+    Meta(
+        description="One text, one text as token ids, or a list of texts, each as a string or as token ids.",
+        extra_json_schema=NOT_EMPTY,
+    ),
 ]
 Truncate: TypeAlias = Annotated[
     bool | None, Meta(description="Cut texts that are too long; false refuses them; null: as the server is set up.")
@@ -21,7 +29,11 @@ PromptName: TypeAlias = Annotated[
     str | None, Meta(description="Which of the model's prompts to put before each text; null: its default.")
 ]
 Dimensions: TypeAlias = Annotated[
-    int | None, Meta(description="Keep only this many leading components, then normalise; null: all.")
+    int | None,
+    Meta(
+        description="Keep only this many leading components, then normalise; null: all.",
+        extra_json_schema=AT_LEAST_ONE,
+    ),
 ]
 ModelName: TypeAlias = Annotated[
     str | None,
@@ -29,7 +41,10 @@ ModelName: TypeAlias = Annotated[
 ]
 TimeoutMs: TypeAlias = Annotated[
     Annotated[float, Meta(gt=0)] | None,
-    Meta(description="Give up after so many milliseconds (504); null: as `X-Request-Timeout-Ms` or the server."),
+    Meta(
+        description="Give up after so many milliseconds (504); null: as `X-Request-Timeout-Ms` or the server.",
+        extra_json_schema=_POSITIVE,
+    ),
 ]
 Priority: TypeAlias = Annotated[
     Lane | None,

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from server.schemas.fields import (
+    AT_LEAST_ONE,
+    NOT_EMPTY,
     Dimensions,
     EncodingFormat,
     Inputs,
@@ -79,7 +81,13 @@ class SimilarityRequest(Struct, frozen=True):
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
-    top_k: Annotated[int | None, Meta(description="Answer only so many of the best, best first; null: all.")] = None
+    top_k: Annotated[
+        int | None,
+        Meta(
+            description="Answer only so many of the best, best first; null: all.",
+            extra_json_schema=AT_LEAST_ONE,
+        ),
+    ] = None
     model: ModelName = None
     timeout_ms: TimeoutMs = None
     priority: Priority = None
@@ -99,7 +107,7 @@ Similarities: TypeAlias = list[float] | list[list[float]] | list[Match] | list[l
 class TokenizeRequest(Struct, frozen=True):
     """Texts to tokenise."""
 
-    inputs: str | list[str]
+    inputs: Annotated[str | list[str], Meta(extra_json_schema=NOT_EMPTY)]
     add_special_tokens: bool = True
     prompt_name: PromptName = None
     model: ModelName = None
@@ -108,7 +116,7 @@ class TokenizeRequest(Struct, frozen=True):
 class DecodeRequest(Struct, frozen=True):
     """Token ids of one text, or of several."""
 
-    ids: list[int | list[int]]
+    ids: Annotated[list[int | list[int]], Meta(extra_json_schema=NOT_EMPTY)]
     skip_special_tokens: bool = True
     model: ModelName = None
 

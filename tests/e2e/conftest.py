@@ -39,10 +39,10 @@ class RunningServer:
 
 
 @contextmanager
-def serve(bundle: Path, log: Path, *options: str) -> Iterator[RunningServer]:
+def serve(bundle: Path, log: Path, *options: str, python: str = sys.executable) -> Iterator[RunningServer]:
     """`python -m server` on a free loopback port, ready when the block begins."""
     port = _free_port()
-    command = [sys.executable, "-m", "server", "--bundle", str(bundle), "--port", str(port), *options]
+    command = [python, "-m", "server", "--bundle", str(bundle), "--port", str(port), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=_clean_environment())
     server = RunningServer(process, f"http://127.0.0.1:{port}")
