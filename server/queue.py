@@ -17,6 +17,7 @@ from bundle.arrays import Ids
 from server.batching import BatchLimits, Cost, choose
 from server.errors import OverloadedError, UnhealthyError
 from server.jobs import LANES, Batch, Item, Job, Lane
+from server.pace import Pace
 
 # A short queue is split between idle workers, but not into pieces that are smaller than this.
 SMALLEST_SHARE = 128
@@ -33,6 +34,8 @@ class QueueLimits:
 
     items: int = 4096
     tokens: int = 262_144
+    seconds: float = math.inf
+    """How long interactive requests may have to wait for those before them, by the pace that was measured."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,18 @@ class BatchQueue:
         self._work = threading.Condition(self._lock)
         self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
         self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
-        self._waiting_tokens = 0
+        self._waiting_tokens = dict.fromkeys(LANES, 0)
         self._reserved = 0
         self._workers = 0
         self._idle = 0
         self._closed = False
         self._passed_over = 0  # batches that bulk work has waited for
         self._last_interactive = -math.inf
-        self._seconds_per_token = 0.0  # of one worker, smoothed
+        self._pace = Pace()
 
     # Called by whoever serves requests.
 
-    def reserve(self, items: int) -> None:
+    def reserve(self, items: int, lane: Lane = "interactive") -> None:
         """Claim room for texts whose lengths are not known yet, so that overload is refused before any work.
 
         Raises:
@@ -83,7 +86,7 @@ class BatchQueue:
         """
         with self._lock:
             # Every text has at least one token.
-            self._admit(items, tokens=items)
+            self._admit(items, tokens=items, lane=lane)
             self._reserved += items
 
     def release(self, items: int) -> None:
@@ -103,12 +106,12 @@ class BatchQueue:
         with self._lock:
             fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
             tokens = sum(len(ids) for ids in fresh.values())
-            self._admit(len(fresh), tokens)
+            self._admit(len(fresh), tokens, job.lane)
             if job.lane == "interactive":
                 self._last_interactive = now
             for key, ids in fresh.items():
                 self._in_flight[key] = self._waiting[job.lane][key] = Item(ids, key, now, job.deadline, job.lane)
-            self._waiting_tokens += tokens
+            self._waiting_tokens[job.lane] += tokens
             for row, key in enumerate(keys):
                 item = self._in_flight[key]
                 item.join(job, row)
@@ -135,7 +138,7 @@ class BatchQueue:
             oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
             age = self._clock() - min(oldest) if oldest else 0.0
             bulk = len(self._waiting["bulk"])
-            return Depth(self._count() + self._reserved, self._waiting_tokens, age, bulk_items=bulk)
+            return Depth(self._count() + self._reserved, self._count_tokens(), age, bulk_items=bulk)
 
     # Called by workers.
 
@@ -170,8 +173,7 @@ class BatchQueue:
             for item in batch.items:
                 del self._in_flight[item.key]
             if seconds is not None and batch.tokens:
-                latest = seconds / batch.tokens
-                self._seconds_per_token += (latest - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1)
+                self._pace.note(batch.tokens, seconds)
 
     def close(self) -> list[Item]:
         """Send the workers home; what still waits leaves the queue: the caller must fail it."""
@@ -182,7 +184,7 @@ class BatchQueue:
 
     # The lock is held below.
 
-    def _admit(self, items: int, tokens: int) -> None:
+    def _admit(self, items: int, tokens: int, lane: Lane) -> None:
         if self._workers == 0 or self._closed:
             raise UnhealthyError("no engine worker is running; try again later")
         waiting = self._count() + self._reserved
@@ -190,11 +192,17 @@ class BatchQueue:
             return  # an empty queue takes any request, or the largest ones could never be served
         if waiting + items > self._limits.items:
             raise self._overloaded("items", f"{waiting} texts wait, at most {self._limits.items} may")
-        if self._waiting_tokens + tokens > self._limits.tokens:
-            raise self._overloaded("tokens", f"{self._waiting_tokens} tokens wait, at most {self._limits.tokens} may")
+        waiting_tokens = self._count_tokens()
+        if waiting_tokens + tokens > self._limits.tokens:
+            raise self._overloaded("tokens", f"{waiting_tokens} tokens wait, at most {self._limits.tokens} may")
+        wait = self._pace.seconds(self._waiting_tokens["interactive"], workers=self._workers)
+        if lane == "interactive" and wait > self._limits.seconds:
+            raise self._overloaded(
+                "seconds", f"the wait is about {wait:.3f} s, at most {self._limits.seconds:g} s may be"
+            )
 
     def _overloaded(self, reason: str, detail: str) -> OverloadedError:
-        seconds = self._waiting_tokens * self._seconds_per_token / max(self._workers, 1)
+        seconds = self._pace.seconds(self._count_tokens(), workers=self._workers)
         retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
         return OverloadedError(f"Model is overloaded: {detail}", reason=reason, retry_after=retry_after)
 
@@ -221,11 +229,11 @@ class BatchQueue:
         items = [live[i] for i in picked]
         for item in items:
             del self._waiting[lane][item.key]
-            self._waiting_tokens -= len(item.ids)
+            self._waiting_tokens[lane] -= len(item.ids)
         return Batch(items, expired, cost=cost([len(item.ids) for item in items]))
 
     def _token_budget(self, lane: Lane, now: float) -> int:
-        fair_share = math.ceil(self._waiting_tokens / (self._idle + 1))
+        fair_share = math.ceil(self._count_tokens() / (self._idle + 1))
         disturbs = lane == "bulk" and now - self._last_interactive < INTERACTIVE_SECONDS
         most = min(self._batch_limits.tokens, self._batch_limits.bulk_tokens if disturbs else math.inf)
         return int(min(most, max(fair_share, SMALLEST_SHARE)))
@@ -233,16 +241,21 @@ class BatchQueue:
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
 
+    def _count_tokens(self) -> int:
+        return sum(self._waiting_tokens.values())
+
     def _hurry(self, item: Item) -> None:
         """Somebody waits for `item` who is in a hurry."""
         if self._waiting["bulk"].get(item.key) is item:
             self._waiting["interactive"][item.key] = self._waiting["bulk"].pop(item.key)
+            self._waiting_tokens["bulk"] -= len(item.ids)
+            self._waiting_tokens["interactive"] += len(item.ids)
         item.lane = "interactive"
 
     def _remove(self, item: Item) -> None:
         del self._waiting[item.lane][item.key]
         del self._in_flight[item.key]
-        self._waiting_tokens -= len(item.ids)
+        self._waiting_tokens[item.lane] -= len(item.ids)
 
     def _remove_all(self) -> list[Item]:
         items = [item for lane in self._waiting.values() for item in lane.values()]

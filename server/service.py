@@ -129,7 +129,7 @@ class EmbeddingService:
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
         began = time.perf_counter()
         try:
-            encoded = await self._tokenize_within_limits(texts, reading)
+            encoded = await self._tokenize_within_limits(texts, reading, lane)
             tokenize_seconds = time.perf_counter() - began
             keys = [ids.tobytes() for ids in encoded]
             vectors, missing = self._look_up(keys)
@@ -190,8 +190,8 @@ class EmbeddingService:
         """End the tokenizer threads."""
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
 
-    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
-        self._queue.reserve(len(texts))
+    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading, lane: Lane) -> list[Ids]:
+        self._queue.reserve(len(texts), lane)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
         finally:

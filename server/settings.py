@@ -67,6 +67,9 @@ class ServerSettings(BaseSettings):
     look_ahead: PositiveInt = Field(256, description="how many waiting texts are searched for ones of similar length")
     max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
     max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")
+    max_queue_seconds: PositiveFloat = Field(
+        1.0, description="longest that interactive requests may have to wait for those before them; beyond it a 429"
+    )
 
     linger_seconds: float = Field(
         0.5, ge=0, description="seconds between SIGTERM (/ready says 503) and refusing new connections"

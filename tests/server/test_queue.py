@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,9 +36,15 @@ def job(texts: int, deadline: float = 1e9, lane: Lane = "interactive") -> Job:
 
 
 def queue(
-    *, items: int = 100, tokens: int = 10_000, batch: BatchLimits | None = None, clock: Clock | None = None
+    *,
+    items: int = 100,
+    tokens: int = 10_000,
+    seconds: float = math.inf,
+    batch: BatchLimits | None = None,
+    clock: Clock | None = None,
 ) -> BatchQueue:
-    made = BatchQueue(QueueLimits(items=items, tokens=tokens), batch or BatchLimits(), clock=clock or Clock())
+    limits = QueueLimits(items=items, tokens=tokens, seconds=seconds)
+    made = BatchQueue(limits, batch or BatchLimits(), clock=clock or Clock())
     made.worker_up()
     return made
 
@@ -99,6 +106,36 @@ def test_retry_after_follows_the_measured_rate() -> None:
         waiting.submit(job(1), [text(9, first=5000)])
     assert refusal.value.retry_after == 20
     assert refusal.value.reason == "items"
+
+
+def test_an_interactive_request_that_would_wait_too_long_is_refused() -> None:
+    waiting = queue(seconds=20)
+    waiting.submit(job(1), [text(10)])
+    waiting.finish(take(waiting), seconds=10.0)  # a second per token
+    submit_bulk(waiting, 50)
+    waiting.submit(job(2), [text(10, first=100 * i) for i in range(2)])  # what is bulk does not make it wait
+    waiting.reserve(1)
+    waiting.submit(job(1), [text(1, first=2000)])
+    for refuse in (lambda: waiting.reserve(1), lambda: waiting.submit(job(1), [text(1, first=3000)])):
+        with pytest.raises(OverloadedError, match=r"about 21\.000 s, at most 20 s") as refusal:
+            refuse()
+        assert refusal.value.reason == "seconds"
+    waiting.reserve(1, "bulk")
+    assert take(waiting).items[0].lane == "interactive"
+    waiting.reserve(1)
+
+
+def test_a_text_that_is_hurried_counts_for_the_wait_of_others() -> None:
+    waiting = queue(seconds=20)
+    waiting.submit(job(1), [text(10)])
+    waiting.finish(take(waiting), seconds=10.0)
+    bulk = submit_bulk(waiting, 3)
+    waiting.submit(job(3), [text(10, first=10_000 + 100 * i) for i in range(3)])
+    with pytest.raises(OverloadedError):
+        waiting.reserve(1)
+    waiting.withdraw(bulk)
+    with pytest.raises(OverloadedError):
+        waiting.reserve(1)
 
 
 def test_identical_texts_in_flight_share_one_item_also_with_one_being_embedded() -> None:
