@@ -11,10 +11,11 @@ from litestar.openapi.spec import Components
 
 from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, Guard
+from server.admission import Admission
 from server.bodies import StrictJson
 from server.keys import ApiKeys
 from server.metrics import Metrics
-from server.problems import PROBLEMS, answer_native
+from server.problems import PROBLEMS, Answer, answer_native
 from server.routes import HANDLERS
 from server.runtime import running
 from server.settings import ServerSettings
@@ -63,9 +64,16 @@ def create_app(settings: ServerSettings) -> Litestar:
         | {UNKNOWN_ROUTE: [404, 405]},
         error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
     )
-    # Not a Litestar middleware: those do not see requests for unknown paths.
-    app.asgi_handler = Telemetry(app.asgi_handler, metrics)
+    # Not Litestar middlewares: those do not see requests for unknown paths, and come after much of the work.
+    app.asgi_handler = Telemetry(Admission(app.asgi_handler, app.state, _refusing_routes()), metrics)
     return app
+
+
+def _refusing_routes() -> dict[str, Answer]:
+    """The routes that answer 429 under overload, and how each of them tells it."""
+    refusing = [handler for handler in HANDLERS if 429 in (handler.responses or {})]
+    answers = [(handler, (handler.exception_handlers or {}).get(Exception, answer_native)) for handler in refusing]
+    return {path: answer for handler, answer in answers for path in handler.paths if isinstance(answer, Answer)}
 
 
 def _statuses(handler: HTTPRouteHandler) -> list[int]:

@@ -35,7 +35,7 @@ class QueueLimits:
     items: int = 4096
     tokens: int = 262_144
     seconds: float = math.inf
-    """How long interactive requests may have to wait for those before them, by the pace that was measured."""
+    """How long the interactive texts that wait may take, by the pace that was measured."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class BatchQueue:
         self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
         self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
         self._waiting_tokens = dict.fromkeys(LANES, 0)
-        self._reserved = 0
+        self._reserved = dict.fromkeys(LANES, 0)
         self._workers = 0
         self._idle = 0
         self._closed = False
@@ -86,13 +86,20 @@ class BatchQueue:
         """
         with self._lock:
             # Every text has at least one token.
-            self._admit(items, tokens=items, lane=lane)
-            self._reserved += items
+            self._admit(items, tokens=items)
+            if refusal := self._wait_refusal():
+                raise refusal
+            self._reserved[lane] += items
 
-    def release(self, items: int) -> None:
+    def release(self, items: int, lane: Lane = "interactive") -> None:
         """Return what `reserve` claimed."""
         with self._lock:
-            self._reserved -= items
+            self._reserved[lane] -= items
+
+    def refusal(self) -> OverloadedError | None:
+        """Why whatever is asked for now would be refused: what waits already takes too long."""
+        with self._lock:
+            return self._wait_refusal()
 
     def submit(self, job: Job, texts: Sequence[Ids]) -> int:
         """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
@@ -106,7 +113,7 @@ class BatchQueue:
         with self._lock:
             fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
             tokens = sum(len(ids) for ids in fresh.values())
-            self._admit(len(fresh), tokens, job.lane)
+            self._admit(len(fresh), tokens)
             if job.lane == "interactive":
                 self._last_interactive = now
             for key, ids in fresh.items():
@@ -138,7 +145,7 @@ class BatchQueue:
             oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
             age = self._clock() - min(oldest) if oldest else 0.0
             bulk = len(self._waiting["bulk"])
-            return Depth(self._count() + self._reserved, self._count_tokens(), age, bulk_items=bulk)
+            return Depth(self._count_reserved(), self._count_tokens(), age, bulk_items=bulk)
 
     # Called by workers.
 
@@ -173,7 +180,7 @@ class BatchQueue:
             for item in batch.items:
                 del self._in_flight[item.key]
             if seconds is not None and batch.tokens:
-                self._pace.note(batch.tokens, seconds)
+                self._pace.note(len(batch.items), batch.tokens, seconds)
 
     def close(self) -> list[Item]:
         """Send the workers home; what still waits leaves the queue: the caller must fail it."""
@@ -184,10 +191,10 @@ class BatchQueue:
 
     # The lock is held below.
 
-    def _admit(self, items: int, tokens: int, lane: Lane) -> None:
+    def _admit(self, items: int, tokens: int) -> None:
         if self._workers == 0 or self._closed:
             raise UnhealthyError("no engine worker is running; try again later")
-        waiting = self._count() + self._reserved
+        waiting = self._count_reserved()
         if items == 0 or waiting == 0:
             return  # an empty queue takes any request, or the largest ones could never be served
         if waiting + items > self._limits.items:
@@ -195,11 +202,13 @@ class BatchQueue:
         waiting_tokens = self._count_tokens()
         if waiting_tokens + tokens > self._limits.tokens:
             raise self._overloaded("tokens", f"{waiting_tokens} tokens wait, at most {self._limits.tokens} may")
-        wait = self._pace.seconds(self._waiting_tokens["interactive"], workers=self._workers)
-        if lane == "interactive" and wait > self._limits.seconds:
-            raise self._overloaded(
-                "seconds", f"the wait is about {wait:.3f} s, at most {self._limits.seconds:g} s may be"
-            )
+
+    def _wait_refusal(self) -> OverloadedError | None:
+        tokens = self._waiting_tokens["interactive"] + self._pace.tokens(self._reserved["interactive"])
+        wait = self._pace.seconds(tokens, workers=self._workers)
+        if wait <= self._limits.seconds:
+            return None
+        return self._overloaded("seconds", f"what waits takes {wait:.3f} s, at most {self._limits.seconds:g} s may it")
 
     def _overloaded(self, reason: str, detail: str) -> OverloadedError:
         seconds = self._pace.seconds(self._count_tokens(), workers=self._workers)
@@ -240,6 +249,10 @@ class BatchQueue:
 
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
+
+    def _count_reserved(self) -> int:
+        """With what is still being tokenised."""
+        return self._count() + sum(self._reserved.values())
 
     def _count_tokens(self) -> int:
         return sum(self._waiting_tokens.values())

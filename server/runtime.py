@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from bundle.errors import DiscoError
 from bundle.layout import open_bundle
-from server.errors import BundleConflictError, UnknownModelError
+from server.errors import BundleConflictError, OverloadedError, UnknownModelError
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
@@ -40,6 +40,11 @@ class Runtime:
     def ready(self) -> bool:
         """Whether new requests are welcome."""
         return self.healthy and not self.draining
+
+    def refusal(self) -> OverloadedError | None:
+        """Why every model would refuse whatever is asked for now; None where one of them might not."""
+        refusals = [model.queue.refusal() for model in self.models]
+        return refusals[0] if all(refusals) else None
 
     def model(self, name: str | None = None) -> Model:
         """The model of that name; the only one, or without a name the first one, in any case.

@@ -196,7 +196,7 @@ class EmbeddingService:
             return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
         finally:
             # `submit` follows without another await, so nobody else can take the room in between.
-            self._queue.release(len(texts))
+            self._queue.release(len(texts), lane)
 
     def _encode(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
         decoded = [text if isinstance(text, str) else self._text_encoder.decode(text) for text in texts]
