@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from bundle.errors import DiscoError
 from bundle.layout import open_bundle
 from server.errors import BundleConflictError, OverloadedError, UnknownModelError
+from server.memory import give_back
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
@@ -117,9 +118,15 @@ class Runtime:
         self._models.clear()
 
     def _retire(self, model: Model) -> None:
-        task = asyncio.ensure_future(model.retire())
+        task = asyncio.ensure_future(_retire(model))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+
+async def _retire(model: Model) -> None:
+    await model.retire()
+    del model  # its tokenizer goes with it
+    await asyncio.to_thread(give_back)
 
 
 @asynccontextmanager

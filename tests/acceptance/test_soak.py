@@ -46,8 +46,8 @@ def test_half_an_hour_of_everything(tmp_path: Path, record: Record) -> None:
         traffic = Traffic(server.url, texts, references, output_range=output_range, seed=0)
         capacity, swaps, memory = asyncio.run(soak(server, bundle, traffic))
     settled = memory[int(len(memory) * WARMUP_SHARE) :]
-    tenth = max(len(settled) // 10, 1)
-    growth = float(np.median(settled[-tenth:]) / np.median(settled[:tenth])) - 1
+    part = len(settled) // 4  # more than a swap, which has two bundles open, takes
+    growth = float(np.median(settled[-part:]) / np.median(settled[:part])) - 1
     record(
         "soak",
         {
