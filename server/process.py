@@ -31,6 +31,8 @@ def run(settings: ServerSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        # What is sent just as a connection is closed is lost, so the client had better be the one to close it.
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -71,6 +71,9 @@ class ServerSettings(BaseSettings):
         1.0, description="longest that the interactive texts which wait may take; beyond it all requests get a 429"
     )
 
+    keep_alive_seconds: PositiveInt = Field(
+        75, description="seconds that idle connections stay open: longer than those in front keep theirs, often 60"
+    )
     linger_seconds: float = Field(
         0.5, ge=0, description="seconds between SIGTERM (/ready says 503) and refusing new connections"
     )

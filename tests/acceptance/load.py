@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.arrivals import ClosedLoop, Load, open_loop
+from loadtest.arrivals import Arrivals, ClosedLoop, Load, open_loop
 from loadtest.bottleneck import find_bottlenecks
 from loadtest.client import Client, Endpoint
 from loadtest.corpus import MOST_TEXTS, generate_texts, split_into_requests
@@ -44,9 +44,11 @@ def clients(number: int, *, seconds: float, texts_per_request: int = 1, texts: S
     return Stream(load, texts or generate_texts(MOST_TEXTS, seed=0), texts_per_request)
 
 
-def paced(rate: float, *, seconds: float, texts_per_request: int = 1, seed: int = 0) -> Stream:
-    """So many requests a second, at random times, however slow the answers are."""
-    load = open_loop("poisson", rate=rate, seconds=WARMUP + seconds, seed=seed)
+def paced(
+    rate: float, *, seconds: float, texts_per_request: int = 1, seed: int = 0, arrivals: Arrivals = "poisson"
+) -> Stream:
+    """So many requests a second, however slow the answers are."""
+    load = open_loop(arrivals, rate=rate, seconds=WARMUP + seconds, seed=seed)
     return Stream(load, generate_texts(MOST_TEXTS, seed=seed), texts_per_request)
 
 

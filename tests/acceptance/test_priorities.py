@@ -11,7 +11,7 @@ from tests.acceptance.machine import serve_apart
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 20.0
+SECONDS = 30.0
 BULK_TEXTS = 1000
 INTERACTIVE_RATE = 50.0
 """Requests a second: few, so that it is bulk work that they wait for, enough for a p99."""
@@ -22,7 +22,9 @@ def test_interactive_requests_hardly_wait_for_bulk_work(tmp_path: Path, record: 
     interactive = paced(INTERACTIVE_RATE, seconds=SECONDS)
     with serve_apart(tmp_path / "log", "--max-client-batch-size", str(BULK_TEXTS)) as url:
         (full,) = measure(url, clients(3, seconds=SECONDS, texts_per_request=BULK_TEXTS), seconds=SECONDS)
-        half = paced(answers_per_second(full) / 2, seconds=SECONDS, texts_per_request=BULK_TEXTS, seed=1)
+        half = paced(
+            answers_per_second(full) / 2, seconds=SECONDS, texts_per_request=BULK_TEXTS, seed=1, arrivals="constant"
+        )
         (alone,) = measure(url, interactive, seconds=SECONDS)
         beside, bulk = measure(url, interactive, half, seconds=SECONDS)
     slowdown = latency(beside, 99) / latency(alone, 99)
