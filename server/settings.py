@@ -68,7 +68,7 @@ class ServerSettings(BaseSettings):
     max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
     max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")
     max_queue_seconds: PositiveFloat = Field(
-        1.0, description="longest that the interactive texts which wait may take; beyond it all requests get a 429"
+        5.0, description="longest that the interactive texts which wait may take; beyond it all requests get a 429"
     )
 
     keep_alive_seconds: PositiveInt = Field(

@@ -23,12 +23,13 @@ def serve_apart(log: Path, *options: str) -> Iterator[str]:
 
     Where they share cores, a generator of five times what the server can do takes most of them.
     """
-    of_server, of_generator = _halves()
+    of_server, of_generator = halves()
     with on_cores(of_server), serve(SHIPPED, log, "--cache-bytes", "0", *options) as server, on_cores(of_generator):
         yield server.url
 
 
-def _halves() -> tuple[set[int], set[int]]:
+def halves() -> tuple[set[int], set[int]]:
+    """The server's cores and the generator's."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("needs a core for the server and one for the generator")

@@ -12,7 +12,7 @@ import pytest
 from loadtest.measurement import OK
 from tests.acceptance.conftest import Record
 from tests.acceptance.load import MANY_CLIENTS, REFUSED, answers_per_second, clients, describe, latency, measure, paced
-from tests.acceptance.machine import serve_apart
+from tests.acceptance.machine import halves, serve_apart
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +35,7 @@ def test_overload_costs_nobody_who_is_accepted(tmp_path: Path, record: Record) -
     record(
         "overload",
         {
+            "cores_of_server": len(halves()[0]),
             "max_queue_seconds": MOST_WAIT,
             "goodput_of_capacity": round(goodput, 3),
             "p99_of_p99_at_80_percent": round(slowdown, 3),

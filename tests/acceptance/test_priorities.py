@@ -7,7 +7,7 @@ import pytest
 from loadtest.measurement import OK
 from tests.acceptance.conftest import Record
 from tests.acceptance.load import answers_per_second, clients, describe, latency, measure, paced
-from tests.acceptance.machine import serve_apart
+from tests.acceptance.machine import halves, serve_apart
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +31,7 @@ def test_interactive_requests_hardly_wait_for_bulk_work(tmp_path: Path, record: 
     record(
         "priorities",
         {
+            "cores_of_server": len(halves()[0]),
             "p99_of_p99_alone": round(slowdown, 3),
             "bulk_texts_per_second": round(answers_per_second(bulk) * BULK_TEXTS, 1),
             "bulk_alone": describe(full),

@@ -23,6 +23,9 @@ SECONDS_BEFORE = 3.0
 SECONDS_AFTER = 4.0
 OVERLOAD = 2.0
 """Of what the server can do: when it stops listening, a full queue is still to be worked off."""
+MOST_WAIT = 1.0
+CONNECTIONS = 900
+"""More than are in use while the server lets nobody wait longer than that: what is due is sent at once."""
 GRACE = 30.0
 TEXTS = 4
 DOCUMENTED = {"HTTP 200", "HTTP 429", "HTTP 503"}
@@ -42,7 +45,8 @@ class Log:
 
 
 def test_sigterm_loses_nothing(tmp_path: Path, record: Record) -> None:
-    with serve(SHIPPED, tmp_path / "log", "--cache-bytes", "0", "--drain-seconds", str(int(GRACE))) as server:
+    limits = ("--max-queue-seconds", str(MOST_WAIT), "--drain-seconds", str(int(GRACE)))
+    with serve(SHIPPED, tmp_path / "log", "--cache-bytes", "0", *limits) as server:
         (full,) = measure(server.url, clients(MANY_CLIENTS, seconds=3.0, texts_per_request=TEXTS), seconds=3.0)
         log = asyncio.run(load_and_terminate(server, rate=OVERLOAD * answers_per_second(full)))
         began = time.monotonic()
@@ -83,7 +87,7 @@ async def load_and_terminate(server: RunningServer, *, rate: float) -> Log:
 async def send_all(url: str, log: Log, rate: float) -> None:
     endpoint = Endpoint.from_url(f"{url}/embed")
     batches = split_into_requests(generate_texts(MOST_TEXTS, seed=0), TEXTS)
-    client = Client(endpoint, connections=256)
+    client = Client(endpoint, connections=CONNECTIONS)
     began = time.monotonic()
 
     async def send(request: bytes) -> None:
