@@ -35,7 +35,7 @@ class Guard:
         self._keys = keys
         self._protect_operations = protect_operations
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """Let the request through.
 
         Raises:

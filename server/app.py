@@ -12,12 +12,13 @@ from litestar.openapi import OpenAPIConfig
 
 from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, Guard
+from server.admission import Admission
 from server.bodies import StrictJson
 from server.connections import TimedBody
 from server.errors import MissingPackageError
 from server.keys import ApiKeys
 from server.metrics import Metrics
-from server.problems import PROBLEMS, answer_native
+from server.problems import PROBLEMS, Answer, answer_native
 from server.rates import RateLimits
 from server.routes import HANDLERS
 from server.runtime import running
@@ -77,9 +78,10 @@ def create_app(settings: ServerSettings) -> Litestar:
         | {UNKNOWN_ROUTE: [404, 405]},
         error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
     )
-    # Not a Litestar middleware: those do not see requests for unknown paths.
+    # Not Litestar middlewares: those do not see requests for unknown paths, and come after much of the work.
     timed = TimedBody(app.asgi_handler, read_timeout=settings.read_timeout)
-    app.asgi_handler = Telemetry(timed, metrics, tracing)
+    admitted = Admission(timed, app.state, _refusing_routes())
+    app.asgi_handler = Telemetry(admitted, metrics, tracing)
     return app
 
 
@@ -93,6 +95,13 @@ def _open_tracing(settings: ServerSettings) -> "Tracing | None":
             f"--otlp-endpoint needs the package {error.name}: pip install 'disco-embeddings[tracing]'"
         ) from error
     return open_tracing(str(settings.otlp_endpoint))
+
+
+def _refusing_routes() -> dict[str, Answer]:
+    """The routes that answer 429 under overload, and how each of them tells it."""
+    refusing = [handler for handler in HANDLERS if 429 in (handler.responses or {})]
+    answers = [(handler, (handler.exception_handlers or {}).get(Exception, answer_native)) for handler in refusing]
+    return {path: answer for handler, answer in answers for path in handler.paths if isinstance(answer, Answer)}
 
 
 def _statuses(handler: HTTPRouteHandler) -> list[int]:

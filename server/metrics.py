@@ -41,7 +41,9 @@ class ModelMetrics:
         self.stages = {stage: families.stages.labels(model, stage) for stage in STAGES}
         self.cached = {result: families.cached.labels(model, result) for result in ("hit", "miss")}
         self.dropped = {reason: families.dropped.labels(model, reason) for reason in ("expired", "abandoned")}
-        self.refused = {reason: families.refused.labels(model, reason) for reason in ("items", "tokens", "rate")}
+        self.refused = {
+            reason: families.refused.labels(model, reason) for reason in ("items", "tokens", "seconds", "rate")
+        }
         self.serving = families.serving.labels(model)
         self._batch_items = families.batch_items.labels(model)
         self._batch_tokens = families.batch_tokens.labels(model)

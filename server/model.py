@@ -110,7 +110,9 @@ async def open_model(
     own_metrics = metrics.of(name)
     text_encoder = TextEncoder.from_bundle(bundle)
     queue = BatchQueue(
-        QueueLimits(items=settings.max_queue_items, tokens=settings.max_queue_tokens),
+        QueueLimits(
+            items=settings.max_queue_items, tokens=settings.max_queue_tokens, seconds=settings.max_queue_seconds
+        ),
         BatchLimits(
             tokens=settings.max_batch_tokens,
             items=settings.max_batch_items,

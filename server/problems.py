@@ -6,6 +6,7 @@ Neither an answer nor a log line made here contains a user's text.
 
 import logging
 import traceback
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from litestar import Request, Response
@@ -17,6 +18,8 @@ from litestar.exceptions import (
     ValidationException,
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from msgspec import Struct
+from msgspec.json import encode
 
 from bundle.errors import BundleError, DiscoError, EmptyInputError, InputError
 from server.errors import (
@@ -35,6 +38,7 @@ from server.errors import (
     UnknownModelError,
     UnsupportedMediaTypeError,
 )
+from server.metrics import Metrics
 from server.schemas import CohereError, ErrorBody, OpenAIError, OpenAIErrorBody
 
 logger = logging.getLogger(__name__)
@@ -86,36 +90,44 @@ def problem_of(error: Exception) -> Problem:
     return problem
 
 
-def answer_native(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
-    """Litestar's exception handler for native routes."""
-    problem = _record(request, error)
-    body = ErrorBody(error=_message(error), error_type=problem.error_type)
-    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+class Told(NamedTuple):
+    """An error as it is told to a client, in bytes."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
-def answer_openai(request: Request[Any, Any, Any], error: Exception) -> Response[OpenAIErrorBody]:
-    """Litestar's exception handler for OpenAI's route."""
-    problem = _record(request, error)
-    detail = OpenAIError(message=_message(error), type=problem.openai_type, param=None, code=problem.error_type.lower())
-    body = OpenAIErrorBody(error=detail)
-    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+class Answer:
+    """Tells errors in the shape of one API; as it is called it is an exception handler of Litestar's."""
+
+    def __init__(self, shape: Callable[[Problem, str], Struct]) -> None:
+        self._shape = shape
+
+    def __call__(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        """Answer `request`."""
+        told = self.tell(error, request.app.state.metrics, place=request.scope.get("path_template"))
+        return Response(told.body, status_code=told.status, headers=told.headers, media_type="application/json")
+
+    def tell(self, error: Exception, metrics: Metrics, *, place: str | None) -> Told:
+        """Count `error`, log it where it is this program's fault, and say what the client is told."""
+        problem = problem_of(error)
+        metrics.errors.labels(problem.error_type).inc()
+        if problem.error_type == "Internal":
+            # Without the message: whatever broke may have put a user's text into it.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("%s while answering %s\n%s", type(error).__name__, place, frames)
+        return Told(problem.status, _headers(error), encode(self._shape(problem, _message(error))))
 
 
-def answer_cohere(request: Request[Any, Any, Any], error: Exception) -> Response[CohereError]:
-    """Litestar's exception handler for Cohere's route."""
-    problem = _record(request, error)
-    body = CohereError(message=_message(error))
-    return Response(body, status_code=problem.status, headers=_headers(error), media_type="application/json")
+def _openai_body(problem: Problem, message: str) -> OpenAIErrorBody:
+    code = problem.error_type.lower()
+    return OpenAIErrorBody(OpenAIError(message=message, type=problem.openai_type, param=None, code=code))
 
 
-def _record(request: Request[Any, Any, Any], error: Exception) -> Problem:
-    problem = problem_of(error)
-    request.app.state.metrics.errors.labels(problem.error_type).inc()
-    if problem.error_type == "Internal":
-        # Without the message: whatever broke may have put a user's text into it.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("%s while answering %s\n%s", type(error).__name__, request.scope.get("path_template"), frames)
-    return problem
+answer_native = Answer(lambda problem, message: ErrorBody(error=message, error_type=problem.error_type))
+answer_openai = Answer(_openai_body)
+answer_cohere = Answer(lambda _, message: CohereError(message=message))
 
 
 def _message(error: Exception) -> str:

@@ -39,6 +39,7 @@ def run(settings: ServerSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        # What is sent just as a connection is closed is lost, so the client had better be the one to close it.
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )

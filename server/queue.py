@@ -17,6 +17,7 @@ from bundle.arrays import Ids
 from server.batching import BatchLimits, Cost, choose
 from server.errors import OverloadedError, UnhealthyError
 from server.jobs import LANES, Batch, Item, Job, Lane
+from server.pace import Pace
 
 # A short queue is split between idle workers, but not into pieces that are smaller than this.
 SMALLEST_SHARE = 128
@@ -33,6 +34,8 @@ class QueueLimits:
 
     items: int = 4096
     tokens: int = 262_144
+    seconds: float = math.inf
+    """How long the interactive texts that wait may take, by the pace that was measured."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,18 @@ class BatchQueue:
         self._work = threading.Condition(self._lock)
         self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
         self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
-        self._waiting_tokens = 0
-        self._reserved = 0
+        self._waiting_tokens = dict.fromkeys(LANES, 0)
+        self._reserved = dict.fromkeys(LANES, 0)
         self._workers = 0
         self._idle = 0
         self._closed = False
         self._passed_over = 0  # batches that bulk work has waited for
         self._last_interactive = -math.inf
-        self._seconds_per_token = 0.0  # of one worker, smoothed
+        self._pace = Pace()
 
     # Called by whoever serves requests.
 
-    def reserve(self, items: int) -> None:
+    def reserve(self, items: int, lane: Lane = "interactive") -> None:
         """Claim room for texts whose lengths are not known yet, so that overload is refused before any work.
 
         Raises:
@@ -84,12 +87,19 @@ class BatchQueue:
         with self._lock:
             # Every text has at least one token.
             self._admit(items, tokens=items)
-            self._reserved += items
+            if refusal := self._wait_refusal():
+                raise refusal
+            self._reserved[lane] += items
 
-    def release(self, items: int) -> None:
+    def release(self, items: int, lane: Lane = "interactive") -> None:
         """Return what `reserve` claimed."""
         with self._lock:
-            self._reserved -= items
+            self._reserved[lane] -= items
+
+    def refusal(self) -> OverloadedError | None:
+        """Why whatever is asked for now would be refused: what waits already takes too long."""
+        with self._lock:
+            return self._wait_refusal()
 
     def submit(self, job: Job, texts: Sequence[Ids]) -> int:
         """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
@@ -110,7 +120,7 @@ class BatchQueue:
             for key, ids in fresh.items():
                 item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
                 self._in_flight[key] = self._waiting[job.lane][key] = item
-            self._waiting_tokens += tokens
+            self._waiting_tokens[job.lane] += tokens
             for row, key in enumerate(keys):
                 item = self._in_flight[key]
                 item.join(job, row)
@@ -137,7 +147,7 @@ class BatchQueue:
             oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
             age = self._clock() - min(oldest) if oldest else 0.0
             bulk = len(self._waiting["bulk"])
-            return Depth(self._count() + self._reserved, self._waiting_tokens, age, bulk_items=bulk)
+            return Depth(self._count_reserved(), self._count_tokens(), age, bulk_items=bulk)
 
     # Called by workers.
 
@@ -172,8 +182,7 @@ class BatchQueue:
             for item in batch.items:
                 del self._in_flight[item.key]
             if seconds is not None and batch.tokens:
-                latest = seconds / batch.tokens
-                self._seconds_per_token += (latest - self._seconds_per_token) * (0.1 if self._seconds_per_token else 1)
+                self._pace.note(len(batch.items), batch.tokens, seconds)
 
     def close(self) -> list[Item]:
         """Send the workers home; what still waits leaves the queue: the caller must fail it."""
@@ -187,16 +196,24 @@ class BatchQueue:
     def _admit(self, items: int, tokens: int) -> None:
         if self._workers == 0 or self._closed:
             raise UnhealthyError("no engine worker is running; try again later")
-        waiting = self._count() + self._reserved
+        waiting = self._count_reserved()
         if items == 0 or waiting == 0:
             return  # an empty queue takes any request, or the largest ones could never be served
         if waiting + items > self._limits.items:
             raise self._overloaded("items", f"{waiting} texts wait, at most {self._limits.items} may")
-        if self._waiting_tokens + tokens > self._limits.tokens:
-            raise self._overloaded("tokens", f"{self._waiting_tokens} tokens wait, at most {self._limits.tokens} may")
+        waiting_tokens = self._count_tokens()
+        if waiting_tokens + tokens > self._limits.tokens:
+            raise self._overloaded("tokens", f"{waiting_tokens} tokens wait, at most {self._limits.tokens} may")
+
+    def _wait_refusal(self) -> OverloadedError | None:
+        tokens = self._waiting_tokens["interactive"] + self._pace.tokens(self._reserved["interactive"])
+        wait = self._pace.seconds(tokens, workers=self._workers)
+        if wait <= self._limits.seconds:
+            return None
+        return self._overloaded("seconds", f"what waits takes {wait:.3f} s, at most {self._limits.seconds:g} s may it")
 
     def _overloaded(self, reason: str, detail: str) -> OverloadedError:
-        seconds = self._waiting_tokens * self._seconds_per_token / max(self._workers, 1)
+        seconds = self._pace.seconds(self._count_tokens(), workers=self._workers)
         retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
         return OverloadedError(f"Model is overloaded: {detail}", reason=reason, retry_after=retry_after)
 
@@ -224,11 +241,11 @@ class BatchQueue:
         items = [live[i] for i in picked]
         for item in items:
             del self._waiting[lane][item.key]
-            self._waiting_tokens -= len(item.ids)
+            self._waiting_tokens[lane] -= len(item.ids)
         return Batch(items, expired, cost=cost([len(item.ids) for item in items]))
 
     def _token_budget(self, lane: Lane, now: float) -> int:
-        fair_share = math.ceil(self._waiting_tokens / (self._idle + 1))
+        fair_share = math.ceil(self._count_tokens() / (self._idle + 1))
         disturbs = lane == "bulk" and now - self._last_interactive < INTERACTIVE_SECONDS
         most = min(self._batch_limits.tokens, self._batch_limits.bulk_tokens if disturbs else math.inf)
         return int(min(most, max(fair_share, SMALLEST_SHARE)))
@@ -236,16 +253,25 @@ class BatchQueue:
     def _count(self) -> int:
         return sum(map(len, self._waiting.values()))
 
+    def _count_reserved(self) -> int:
+        """With what is still being tokenised."""
+        return self._count() + sum(self._reserved.values())
+
+    def _count_tokens(self) -> int:
+        return sum(self._waiting_tokens.values())
+
     def _hurry(self, item: Item) -> None:
         """Somebody waits for `item` who is in a hurry."""
         if self._waiting["bulk"].get(item.key) is item:
             self._waiting["interactive"][item.key] = self._waiting["bulk"].pop(item.key)
+            self._waiting_tokens["bulk"] -= len(item.ids)
+            self._waiting_tokens["interactive"] += len(item.ids)
         item.lane = "interactive"
 
     def _remove(self, item: Item) -> None:
         del self._waiting[item.lane][item.key]
         del self._in_flight[item.key]
-        self._waiting_tokens -= len(item.ids)
+        self._waiting_tokens[item.lane] -= len(item.ids)
 
     def _remove_all(self) -> list[Item]:
         items = [item for lane in self._waiting.values() for item in lane.values()]

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from bundle.errors import DiscoError
 from bundle.layout import Bundle, open_bundle
-from server.errors import BundleConflictError, UnknownModelError
+from server.errors import BundleConflictError, OverloadedError, UnknownModelError
+from server.memory import give_back
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
@@ -42,6 +43,11 @@ class Runtime:
     def ready(self) -> bool:
         """Whether new requests are welcome."""
         return self.healthy and not self.draining
+
+    def refusal(self) -> OverloadedError | None:
+        """Why every model would refuse whatever is asked for now; None where one of them might not."""
+        refusals = [model.queue.refusal() for model in self.models]
+        return refusals[0] if all(refusals) else None
 
     def model(self, name: str | None = None) -> Model:
         """The model of that name; the only one, or without a name the first one, in any case.
@@ -125,9 +131,15 @@ class Runtime:
         return await open_model(name, bundle, self._settings, self._metrics, observe=observe)
 
     def _retire(self, model: Model) -> None:
-        task = asyncio.ensure_future(model.retire())
+        task = asyncio.ensure_future(_retire(model))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+
+async def _retire(model: Model) -> None:
+    await model.retire()
+    del model  # its tokenizer goes with it
+    await asyncio.to_thread(give_back)
 
 
 @asynccontextmanager

@@ -158,7 +158,7 @@ class EmbeddingService:
         began = time.perf_counter()
         self._running += 1
         try:
-            encoded = await self._tokenize_within_limits(texts, reading)
+            encoded = await self._tokenize_within_limits(texts, reading, lane)
             tokenize_seconds = time.perf_counter() - began
             vectors, job = await embed(encoded, Patience(deadline, lane, disconnected))
         except OverloadedError as error:
@@ -233,13 +233,13 @@ class EmbeddingService:
         """End the tokenizer threads."""
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
 
-    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
-        self._queue.reserve(len(texts))
+    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading, lane: Lane) -> list[Ids]:
+        self._queue.reserve(len(texts), lane)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
         finally:
             # `submit` follows without another await, so nobody else can take the room in between.
-            self._queue.release(len(texts))
+            self._queue.release(len(texts), lane)
 
     def _encode(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
         decoded = [text if isinstance(text, str) else self._text_encoder.decode(text) for text in texts]

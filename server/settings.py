@@ -67,7 +67,7 @@ class ServerSettings(BaseSettings):
         10.0, description="seconds that a client has to send a request's head, and again for its body (408)"
     )
     keep_alive_seconds: PositiveInt = Field(
-        5, description="seconds that a connection stays open without a request; more than a load balancer's own"
+        75, description="seconds that a connection stays open without a request: longer than those in front keep theirs"
     )
     max_connections: PositiveInt = Field(1024, description="most open connections; requests over others get a 503")
     request_timeout: PositiveFloat = Field(30.0, description="seconds after which unfinished work is given up (504)")
@@ -93,6 +93,9 @@ class ServerSettings(BaseSettings):
     look_ahead: PositiveInt = Field(256, description="how many waiting texts are searched for ones of similar length")
     max_queue_items: PositiveInt = Field(4096, description="most texts waiting; beyond it requests get a 429")
     max_queue_tokens: PositiveInt = Field(262_144, description="most tokens waiting; beyond it requests get a 429")
+    max_queue_seconds: PositiveFloat = Field(
+        5.0, description="longest that the interactive texts which wait may take; beyond it all requests get a 429"
+    )
 
     shadow_bundle: Path | None = Field(
         None, description="a teacher's bundle that embeds a sample of the default model's texts too, to compare both"

@@ -101,6 +101,6 @@ def _wait_until_ready(server: RunningServer, log: Path) -> None:
         try:
             server.call("/ready")
         except urllib.error.URLError:
-            time.sleep(0.05)
+            time.sleep(0.01)
         else:
             return

@@ -135,6 +135,15 @@ def test_a_client_that_hangs_up_has_its_queued_texts_dropped(tiny_bundle: Bundle
         assert server.metric('disco_batch_items_sum{model="tiny"}') < 4096
 
 
+def test_an_idle_connection_is_closed_when_its_time_is_over(tiny_bundle: Bundle) -> None:
+    keep_alive = ("--keep-alive-seconds", "1")
+    with serving(tiny_bundle.path, *keep_alive) as server, raw_request(server.url, ["the cat"]) as connection:
+        connection.settimeout(30)
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        while connection.recv(65536):
+            pass
+
+
 def test_logs_carry_request_ids_and_never_texts(tiny_bundle: Bundle) -> None:
     with serving(tiny_bundle.path, "--json-logs", "--log-level", "debug") as server:
         for body in (f'{{"inputs": "{SECRET}"}}', f'{{"inputs": "{SECRET}', f'{{"inputs": ["{SECRET}", 5]}}'):

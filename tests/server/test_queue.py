@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from bundle.arrays import Ids
 from server.batching import BatchLimits
 from server.errors import OverloadedError, UnhealthyError
-from server.jobs import Batch, Job, Lane
+from server.jobs import LANES, Batch, Job, Lane
 from server.queue import BULK_TURN, INTERACTIVE_SECONDS, BatchQueue, QueueLimits
 
 lengths_strategy = st.lists(st.integers(1, 300), min_size=1, max_size=80)
@@ -35,9 +36,15 @@ def job(texts: int, deadline: float = 1e9, lane: Lane = "interactive", *, pooled
 
 
 def queue(
-    *, items: int = 100, tokens: int = 10_000, batch: BatchLimits | None = None, clock: Clock | None = None
+    *,
+    items: int = 100,
+    tokens: int = 10_000,
+    seconds: float = math.inf,
+    batch: BatchLimits | None = None,
+    clock: Clock | None = None,
 ) -> BatchQueue:
-    made = BatchQueue(QueueLimits(items=items, tokens=tokens), batch or BatchLimits(), clock=clock or Clock())
+    limits = QueueLimits(items=items, tokens=tokens, seconds=seconds)
+    made = BatchQueue(limits, batch or BatchLimits(), clock=clock or Clock())
     made.worker_up()
     return made
 
@@ -111,6 +118,60 @@ def test_retry_after_follows_the_measured_rate() -> None:
         waiting.submit(job(1), [text(9, first=5000)])
     assert refusal.value.retry_after == 20
     assert refusal.value.reason == "items"
+
+
+def paced_queue(seconds: float) -> BatchQueue:
+    """One whose worker takes a second per token, and has seen texts of ten tokens."""
+    waiting = queue(seconds=seconds)
+    waiting.submit(job(1), [text(10)])
+    waiting.finish(take(waiting), seconds=10.0)
+    return waiting
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_request_is_refused_while_what_waits_takes_too_long(lane: Lane) -> None:
+    waiting = paced_queue(seconds=20)
+    submit_bulk(waiting, 50)  # goes last, so nobody waits for it
+    waiting.submit(job(2), [text(10, first=100 * i) for i in range(2)])
+    assert waiting.refusal() is None
+    waiting.submit(job(1), [text(1, first=2000)])
+    with pytest.raises(OverloadedError, match=r"what waits takes 21\.000 s, at most 20 s") as refusal:
+        waiting.reserve(1, lane)
+    assert refusal.value.reason == "seconds"
+    assert waiting.refusal() is not None
+    assert take(waiting).items[0].lane == "interactive"
+    waiting.reserve(1, lane)
+
+
+def test_texts_being_tokenised_count_for_the_wait_with_their_usual_length() -> None:
+    waiting = paced_queue(seconds=20)
+    waiting.reserve(50, "bulk")
+    waiting.reserve(2)
+    waiting.reserve(1)
+    with pytest.raises(OverloadedError, match=r"takes 30\.000 s"):
+        waiting.reserve(1)
+    waiting.release(1)
+    waiting.reserve(1)
+
+
+def test_what_was_let_in_before_is_not_refused_after_tokenising() -> None:
+    waiting = paced_queue(seconds=20)
+    waiting.reserve(1)
+    waiting.submit(job(3), [text(10, first=100 * i) for i in range(3)])
+    waiting.release(1)
+    waiting.submit(job(1), [text(10, first=5000)])
+
+
+def test_a_text_that_is_hurried_counts_for_the_wait_of_others() -> None:
+    waiting = paced_queue(seconds=20)
+    bulk = submit_bulk(waiting, 3)
+    waiting.submit(job(3), [text(10, first=10_000 + 100 * i) for i in range(3)])
+    assert waiting.refusal() is not None
+    waiting.withdraw(bulk)
+    assert waiting.refusal() is not None
+    while waiting.depth().items:
+        take(waiting)
+    assert waiting.refusal() is None
 
 
 def test_identical_texts_in_flight_share_one_item_also_with_one_being_embedded() -> None:
