@@ -4,22 +4,24 @@ Owns the child's life, as its parent sees it, and what travels between the two; 
 Knows neither queue nor HTTP.
 """
 
+import asyncio
 import logging
 import os
+import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.manifest import Precision, Runtime
+from server.batching import Cost
 from server.errors import EngineDiedError
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 LONGEST_BATCH = 30.0
 LONGEST_START = 120.0
 STOP_PATIENCE = 2.0
+
+# What multiprocessing.connection puts before each message: its length.
+_LENGTH = struct.Struct("!i")
 
 
 class EngineSpec(NamedTuple):
@@ -48,7 +53,7 @@ class Opened(NamedTuple):
     dimension: int
     description: str
     encodes_tokens: bool
-    cost: Callable[[Sequence[int]], int]
+    cost: Cost
     """A function of a module: it travels by its name."""
 
 
@@ -61,25 +66,58 @@ class Request(NamedTuple):
 
 
 class ProcessEncoder:
-    """A `TokenEncoder` that lives in a child process; for one thread at a time, and to be used as a context manager."""
+    """An `AsyncEncoder` that lives in a child process; an asynchronous context manager."""
 
     def __init__(
         self, spec: EngineSpec, *, longest_batch: float = LONGEST_BATCH, restarted: Callable[[], None] = lambda: None
     ) -> None:
-        """Start the child and wait until its encoder works.
+        """`longest_batch` is in seconds; `restarted` is called when a child was replaced that died without a batch."""
+        self._spec = spec
+        self._longest_batch = longest_batch
+        self._restarted = restarted
 
-        `longest_batch` is in seconds; `restarted` is called when a child has been replaced that died without a batch.
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        """Start the child and wait until its encoder works.
 
         Raises:
             DiscoError: what opening the encoder raises in the child.
             EngineDiedError: the child died on the way.
         """
-        self._spec = spec
-        self._longest_batch = longest_batch
-        self._restarted = restarted
-        self.dimension, self.description, self.encodes_tokens, self.cost = self._start()
+        self.dimension, self.description, self.encodes_tokens, self.cost = await self._start()
+        return self
 
-    def _start(self) -> Opened:
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()  # the child takes that as its end
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    async def encode(self, ids: Ids, offsets: Offsets, *, pooled: bool) -> Vectors:
+        """See `AsyncEncoder`.
+
+        Raises:
+            EngineDiedError: the child has died or hung; open another one.
+            RuntimeError: the batch failed; the message is the child's traceback.
+        """
+        if self._process.poll() is not None:  # it had nothing to do, so nobody needs to notice
+            logger.warning("%s; starting another", await self._death())
+            self._writer.close()
+            await self._start()
+            self._restarted()
+        answer = await self._ask(Request(ids, offsets, pooled), self._longest_batch)
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        assert isinstance(answer, np.ndarray)
+        return answer
+
+    async def _start(self) -> Opened:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -87,82 +125,36 @@ class ProcessEncoder:
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        self._connection = Connection(ours.detach())
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         try:
-            self._send(self._spec)
-            answer = self._receive(LONGEST_START)
+            answer = await self._ask(self._spec, LONGEST_START)
             if isinstance(answer, Exception):
                 raise answer
         except BaseException:
-            self._end()
+            await self.__aexit__()
             raise
         assert isinstance(answer, Opened)
         return answer
 
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
-
-    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
-        """See `Encoder`.
-
-        Raises:
-            EngineDiedError: the child has died or hung; open another one.
-            RuntimeError: the batch failed; the message is the child's traceback.
-        """
-        return self._ask(Request(ids, offsets, pooled=True))
-
-    def encode_tokens(self, ids: Ids, offsets: Offsets) -> Vectors:
-        """See `TokenEncoder`; raises what `encode` raises."""
-        return self._ask(Request(ids, offsets, pooled=False))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._end()
-
-    def _ask(self, request: Request) -> Vectors:
-        if self._process.poll() is not None:  # it had nothing to do, so nobody needs to notice
-            logger.warning("%s; starting another", self._death())
-            self._connection.close()
-            self._start()
-            self._restarted()
-        self._send(request)
-        answer = self._receive(self._longest_batch)
-        if isinstance(answer, str):
-            raise RuntimeError(answer)
-        assert isinstance(answer, np.ndarray)
-        return answer
-
-    def _send(self, message: object) -> None:
+    async def _ask(self, message: object, patience: float) -> object:
+        payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        self._writer.write(_LENGTH.pack(len(payload)) + payload)
         try:
-            self._connection.send(message)
-        except OSError as error:
-            raise self._death() from error
-
-    def _receive(self, patience: float) -> object:
-        try:
-            if self._connection.poll(patience):
-                return self._connection.recv()
+            async with asyncio.timeout(patience):
+                (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+                return pickle.loads(await self._reader.readexactly(length))
+        except TimeoutError:
+            self._process.kill()
+            raise EngineDiedError(
+                f"engine process {self.pid} did not answer for {patience:.0f} s and was killed"
+            ) from None
         except (EOFError, OSError) as error:
-            raise self._death() from error
-        self._process.kill()
-        raise EngineDiedError(f"engine process {self.pid} did not answer for {patience:.0f} s and was killed")
+            raise await self._death() from error
 
-    def _death(self) -> EngineDiedError:
+    async def _death(self) -> EngineDiedError:
         try:
-            status = self._process.wait(STOP_PATIENCE)
+            status = await asyncio.to_thread(self._process.wait, STOP_PATIENCE)
         except subprocess.TimeoutExpired:
             return EngineDiedError(f"engine process {self.pid} has closed its connection")
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         return EngineDiedError(f"engine process {self.pid} has ended by itself ({how})")
-
-    def _end(self) -> None:
-        self._connection.close()  # the child takes that as its end
-        try:
-            self._process.wait(STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

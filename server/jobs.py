@@ -1,7 +1,6 @@
 """What travels between requests and workers: a request's `Job`, its texts as shared `Item`s, and a `Batch` of those.
 
-Plain data without locks. A `Job` is touched only by the thread that submitted it; an `Item`'s waiters change only
-under the queue's lock, and no more once its batch is finished.
+Plain data of one event loop; an `Item`'s waiters change no more once its batch is finished.
 """
 
 from collections.abc import Callable, Iterable

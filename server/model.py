@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -11,12 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from bundle.choice import choose
 from bundle.cpu import detect_cpu
 from bundle.layout import Bundle
-from bundle.runtime import TokenEncoder, open_encoder
+from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits
 from server.cache import VectorCache
-from server.engine import Engine
+from server.engine import AsyncEncoder, Engine
 from server.engine_process import EngineSpec, ProcessEncoder
+from server.engine_thread import ThreadEncoder
 from server.metrics import Metrics, ModelMetrics
 from server.outputs import Outputs
 from server.queue import BatchQueue, QueueLimits
@@ -163,13 +164,13 @@ async def open_model(
 
 def _open_encoder(
     bundle: Bundle, settings: ServerSettings, metrics: ModelMetrics
-) -> AbstractContextManager[TokenEncoder]:
+) -> AbstractAsyncContextManager[AsyncEncoder]:
     if settings.isolate_engines:
         return ProcessEncoder(
             EngineSpec(bundle.path, bundle.manifest.digest, precision=settings.precision, runtime=settings.runtime),
             restarted=metrics.restarts.inc,
         )
-    return nullcontext(open_encoder(bundle, precision=settings.precision, runtime=settings.runtime, threads=1))
+    return ThreadEncoder(partial(open_encoder, bundle, precision=settings.precision, runtime=settings.runtime))
 
 
 def _info(name: str, settings: ServerSettings, bundle: Bundle, engine: Engine, text_encoder: TextEncoder) -> Info:

@@ -1,12 +1,11 @@
-"""The queue between requests and workers. Knows neither HTTP, asyncio nor ONNX.
+"""The queue between requests and workers, all of one event loop. Knows neither HTTP nor ONNX.
 
 There is no timer: a free worker takes the next batch at once, so batches grow only because the workers are busy. Texts
-of interactive requests go before those of bulk ones, but not always. All state of `BatchQueue` is guarded by its one
-lock, which is never held while texts are tokenised or embedded.
+of interactive requests go before those of bulk ones, but not always.
 """
 
+import asyncio
 import math
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -62,14 +61,12 @@ class BatchQueue:
         self._limits = limits
         self._batch_limits = batch_limits
         self._clock = clock
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
         self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
         self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
         self._waiting_tokens = dict.fromkeys(LANES, 0)
         self._reserved = dict.fromkeys(LANES, 0)
         self._workers = 0
-        self._idle = 0
+        self._idle: list[asyncio.Future[None]] = []  # what workers without work wait for
         self._closed = False
         self._passed_over = 0  # batches that bulk work has waited for
         self._last_interactive = -math.inf
@@ -84,22 +81,19 @@ class BatchQueue:
             OverloadedError: the queue is full.
             UnhealthyError: there is no worker.
         """
-        with self._lock:
-            # Every text has at least one token.
-            self._admit(items, tokens=items)
-            if refusal := self._wait_refusal():
-                raise refusal
-            self._reserved[lane] += items
+        # Every text has at least one token.
+        self._admit(items, tokens=items)
+        if refusal := self._wait_refusal():
+            raise refusal
+        self._reserved[lane] += items
 
     def release(self, items: int, lane: Lane = "interactive") -> None:
         """Return what `reserve` claimed."""
-        with self._lock:
-            self._reserved[lane] -= items
+        self._reserved[lane] -= items
 
     def refusal(self) -> OverloadedError | None:
         """Why whatever is asked for now would be refused: what waits already takes too long."""
-        with self._lock:
-            return self._wait_refusal()
+        return self._wait_refusal()
 
     def submit(self, job: Job, texts: Sequence[Ids]) -> int:
         """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
@@ -111,87 +105,96 @@ class BatchQueue:
         now = self._clock()
         kind = b"" if job.pooled else b"tokens"
         keys = [kind + ids.tobytes() for ids in texts]
-        with self._lock:
-            fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
-            tokens = sum(len(ids) for ids in fresh.values())
-            self._admit(len(fresh), tokens)
-            if job.lane == "interactive":
-                self._last_interactive = now
-            for key, ids in fresh.items():
-                item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
-                self._in_flight[key] = self._waiting[job.lane][key] = item
-            self._waiting_tokens[job.lane] += tokens
-            for row, key in enumerate(keys):
-                item = self._in_flight[key]
-                item.join(job, row)
-                if job.lane == "interactive" and item.lane == "bulk":
-                    self._hurry(item)
-            if fresh:
-                self._work.notify()
+        fresh = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._in_flight}
+        tokens = sum(len(ids) for ids in fresh.values())
+        self._admit(len(fresh), tokens)
+        if job.lane == "interactive":
+            self._last_interactive = now
+        for key, ids in fresh.items():
+            item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
+            self._in_flight[key] = self._waiting[job.lane][key] = item
+        self._waiting_tokens[job.lane] += tokens
+        for row, key in enumerate(keys):
+            item = self._in_flight[key]
+            item.join(job, row)
+            if job.lane == "interactive" and item.lane == "bulk":
+                self._hurry(item)
+        if fresh:
+            self._wake()
         return len(keys) - len(fresh)
 
     def withdraw(self, job: Job) -> int:
         """Forget `job`; texts nobody else waits for leave the queue. Returns how many left."""
         dropped = 0
-        with self._lock:
-            for item in job.items:
-                item.waiters.pop(job, None)
-                if not item.waiters and self._waiting[item.lane].get(item.key) is item:
-                    self._remove(item)
-                    dropped += 1
+        for item in job.items:
+            item.waiters.pop(job, None)
+            if not item.waiters and self._waiting[item.lane].get(item.key) is item:
+                self._remove(item)
+                dropped += 1
         return dropped
 
     def depth(self) -> Depth:
         """How much waits right now; texts that are still being tokenised count as items."""
-        with self._lock:
-            oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
-            age = self._clock() - min(oldest) if oldest else 0.0
-            bulk = len(self._waiting["bulk"])
-            return Depth(self._count_reserved(), self._count_tokens(), age, bulk_items=bulk)
+        oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
+        age = self._clock() - min(oldest) if oldest else 0.0
+        bulk = len(self._waiting["bulk"])
+        return Depth(self._count_reserved(), self._count_tokens(), age, bulk_items=bulk)
 
     # Called by workers.
 
     def worker_up(self) -> None:
         """A worker is ready to take batches."""
-        with self._lock:
-            self._workers += 1
+        self._workers += 1
 
     def worker_down(self) -> list[Item]:
         """A worker is gone. With the last one everything that waits leaves the queue: the caller must fail it."""
-        with self._lock:
-            self._workers -= 1
-            return self._remove_all() if self._workers == 0 else []
+        self._workers -= 1
+        return self._remove_all() if self._workers == 0 else []
 
-    def take(self, cost: Cost) -> Batch | None:
+    async def take(self, cost: Cost) -> Batch | None:
         """Wait for work and take the next batch that suits an engine of this `cost`; None when the queue is closed."""
-        with self._lock:
-            while not self._count() and not self._closed:
-                self._idle += 1
-                self._work.wait()
-                self._idle -= 1
-            if self._closed:
-                return None
-            batch = self._next_batch(self._next_lane(), cost)
-            if self._count():
-                self._work.notify()  # one worker wakes the next, and only while there is work
-            return batch
+        while not self._count() and not self._closed:
+            await self._work_or_end()
+        if self._closed:
+            return None
+        batch = self._next_batch(self._next_lane(), cost)
+        if self._count():
+            self._wake()  # one worker wakes the next, and only while there is work
+        return batch
 
     def finish(self, batch: Batch, seconds: float | None) -> None:
         """`batch` is embedded (in `seconds`) or has failed (None): later texts no longer join its items."""
-        with self._lock:
-            for item in batch.items:
-                del self._in_flight[item.key]
-            if seconds is not None and batch.tokens:
-                self._pace.note(len(batch.items), batch.tokens, seconds)
+        for item in batch.items:
+            del self._in_flight[item.key]
+        if seconds is not None and batch.tokens:
+            self._pace.note(len(batch.items), batch.tokens, seconds)
 
     def close(self) -> list[Item]:
         """Send the workers home; what still waits leaves the queue: the caller must fail it."""
-        with self._lock:
-            self._closed = True
-            self._work.notify_all()
-            return self._remove_all()
+        self._closed = True
+        while self._idle:
+            self._wake()
+        return self._remove_all()
 
-    # The lock is held below.
+    async def _work_or_end(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._idle.append(waiting)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if waiting in self._idle:
+                self._idle.remove(waiting)
+            elif self._count():
+                self._wake()  # somebody else has to do what this worker was woken for
+            raise
+
+    def _wake(self) -> None:
+        """Wake the worker that was busy last: its caches are the warmest."""
+        while self._idle:
+            waiting = self._idle.pop()
+            if not waiting.done():  # else its worker is being cancelled
+                waiting.set_result(None)
+                return
 
     def _admit(self, items: int, tokens: int) -> None:
         if self._workers == 0 or self._closed:
@@ -245,7 +248,7 @@ class BatchQueue:
         return Batch(items, expired, cost=cost([len(item.ids) for item in items]))
 
     def _token_budget(self, lane: Lane, now: float) -> int:
-        fair_share = math.ceil(self._count_tokens() / (self._idle + 1))
+        fair_share = math.ceil(self._count_tokens() / (len(self._idle) + 1))
         disturbs = lane == "bulk" and now - self._last_interactive < INTERACTIVE_SECONDS
         most = min(self._batch_limits.tokens, self._batch_limits.bulk_tokens if disturbs else math.inf)
         return int(min(most, max(fair_share, SMALLEST_SHARE)))

@@ -27,6 +27,9 @@ from server.timings import Timings
 
 Text = str | list[int]
 """A text, or one that is already token ids."""
+# To tokenise so many characters takes less time than to wake a thread for it.
+INLINE_LENGTH = 1_000
+
 # A vector for every token makes long answers: this many are some 70 MB of JSON at 384 dimensions.
 MOST_TOKEN_VECTORS = 16_384
 
@@ -236,6 +239,8 @@ class EmbeddingService:
     async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading, lane: Lane) -> list[Ids]:
         self._queue.reserve(len(texts), lane)
         try:
+            if sum(map(len, texts)) <= INLINE_LENGTH:
+                return self._encode(texts, reading)
             return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
         finally:
             # `submit` follows without another await, so nobody else can take the room in between.

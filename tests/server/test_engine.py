@@ -1,7 +1,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ from bundle.errors import BundleError
 from bundle.runtime import TokenEncoder
 from server.batching import BatchLimits
 from server.engine import Engine
+from server.engine_thread import ThreadEncoder
 from server.errors import BackendError, RequestTimeoutError, UnhealthyError
 from server.jobs import Job
 from server.metrics import Metrics
@@ -34,16 +34,16 @@ class World:
         # One text a batch, so that one text's fate is not another's.
         self.queue = BatchQueue(QueueLimits(), BatchLimits(items=1))
 
-    def open_encoder(self) -> AbstractContextManager[TokenEncoder]:
+    def open_encoder(self) -> TokenEncoder:
         if self.refuse_to_open:
             raise BundleError("no encoder today")
         self.opened += 1
-        return nullcontext(FakeEncoder(self.mood))
+        return FakeEncoder(self.mood)
 
     def run(self, scenario: Callable[[Engine], Awaitable[None]], *, workers: int = 1) -> None:
         async def main() -> None:
             engine = Engine(
-                self.open_encoder,
+                lambda: ThreadEncoder(self.open_encoder),
                 self.queue,
                 self.metrics.of("tiny"),
                 workers=workers,

@@ -1,3 +1,4 @@
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -50,7 +51,7 @@ def queue(
 
 
 def take(waiting: BatchQueue) -> Batch:
-    batch = waiting.take(padded)
+    batch = asyncio.run(waiting.take(padded))
     assert batch is not None
     return batch
 
@@ -234,7 +235,7 @@ def test_a_closed_queue_sends_workers_home_and_takes_nothing() -> None:
     waiting = queue()
     waiting.submit(job(1), [text(4)])
     assert len(waiting.close()) == 1
-    assert waiting.take(padded) is None
+    assert asyncio.run(waiting.take(padded)) is None
     with pytest.raises(UnhealthyError):
         waiting.reserve(1)
 
@@ -309,3 +310,40 @@ def test_the_oldest_text_is_told_whatever_its_lane() -> None:
     waiting.submit(job(1), [text(4)])
     assert waiting.depth().oldest_seconds == 2
     assert (waiting.depth().items, waiting.depth().bulk_items) == (2, 1)
+
+
+def test_one_worker_a_batch_is_woken_and_the_one_that_was_busy_last_first() -> None:
+    async def main() -> None:
+        waiting = queue(batch=BatchLimits(items=1))
+        taken: list[str] = []
+
+        async def work(name: str) -> None:
+            while await waiting.take(padded):
+                taken.append(name)
+
+        workers = [asyncio.ensure_future(work(name)) for name in ("first", "second")]
+        await asyncio.sleep(0)
+        waiting.submit(job(1), [text(4)])
+        await asyncio.sleep(0.01)
+        assert taken == ["second"]
+        waiting.submit(job(2), [text(5), text(6)])
+        await asyncio.sleep(0.01)
+        assert len(taken) == 3
+        waiting.close()
+        await asyncio.gather(*workers)
+
+    asyncio.run(main())
+
+
+def test_work_is_not_lost_with_a_worker_that_is_cancelled_as_it_wakes() -> None:
+    async def main() -> None:
+        waiting = queue()
+        first, second = (asyncio.ensure_future(waiting.take(padded)) for _ in range(2))
+        await asyncio.sleep(0)
+        waiting.submit(job(1), [text(4)])
+        second.cancel()
+        batch = await asyncio.wait_for(first, 10)
+        assert batch is not None
+        assert len(batch.items) == 1
+
+    asyncio.run(main())

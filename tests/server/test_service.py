@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from bundle.text import TextEncoder
 from server.batching import BatchLimits
 from server.cache import VectorCache
 from server.engine import Engine
+from server.engine_thread import ThreadEncoder
 from server.errors import ClientGoneError, OverloadedError, RequestTimeoutError
 from server.metrics import Metrics
 from server.queue import BatchQueue, QueueLimits
@@ -57,7 +58,7 @@ class World:
     def run(self, scenario: Scenario) -> None:
         async def main() -> None:
             engine = Engine(
-                lambda: nullcontext(FakeEncoder(self.mood)),
+                lambda: ThreadEncoder(lambda: FakeEncoder(self.mood)),
                 self.queue,
                 self.metrics.of("tiny"),
                 workers=1,
