@@ -48,9 +48,13 @@ def on_cores(cores: set[int]) -> Iterator[None]:
 
 
 def resident_kibibytes(pid: int) -> int:
-    """The physical memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+    """The physical memory of a process; none where it has just ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    # A process that has ended, but has not been waited for, has no memory any more.
+    return int(status.partition("VmRSS:")[2].split()[0]) if "VmRSS:" in status else 0
 
 
 def write_figures(name: str, figures: dict[str, Any]) -> str:

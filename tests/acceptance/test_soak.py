@@ -104,10 +104,10 @@ def replace_bundle(bundle: Bundle, number: int) -> str:
 
 
 async def watch_until(done: asyncio.Event, server: RunningServer) -> list[int]:
-    """The server's memory in KiB, every second."""
+    """The memory of the server and its engines in KiB, every second."""
     memory = []
     while not await happens(done, within=1.0):
-        memory.append(resident_kibibytes(server.process.pid))
+        memory.append(sum(map(resident_kibibytes, (server.process.pid, *server.engines()))))
     return memory
 
 

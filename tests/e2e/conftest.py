@@ -37,6 +37,11 @@ class RunningServer:
         """The decoded body of a successful reply."""
         return json.loads(self.call(path, body))
 
+    def engines(self) -> list[int]:
+        """The process ids of its engines. Linux only."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sorted(int(pid) for task in tasks for pid in (task / "children").read_text().split())
+
 
 @contextmanager
 def serve(bundle: Path, log: Path, *options: str, python: str = sys.executable) -> Iterator[RunningServer]:

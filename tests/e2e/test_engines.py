@@ -16,16 +16,10 @@ from tests.e2e.conftest import SHIPPED, RunningServer, serve
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to find the engines")
 
 
-def engines(server: RunningServer) -> list[int]:
-    """The process ids of the server's engines."""
-    tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
-    return sorted(int(pid) for task in tasks for pid in (task / "children").read_text().split())
-
-
 def test_every_request_is_answered_while_an_engine_is_killed_and_service_comes_back(tmp_path: Path) -> None:
     with serve(SHIPPED, tmp_path / "log", "--workers", "2", "--cache-bytes", "0") as server:
         first = server.json("/embed", {"inputs": "before"})
-        before = engines(server)
+        before = server.engines()
         assert len(before) == 2
         statuses: list[int] = []
 
@@ -45,14 +39,14 @@ def test_every_request_is_answered_while_an_engine_is_killed_and_service_comes_b
         assert statuses.count(503) <= 16, "only what the engine held may fail"
         while not _healthy(server):
             time.sleep(0.05)
-        assert before[0] not in engines(server)
+        assert before[0] not in server.engines()
         np.testing.assert_allclose(server.json("/embed", {"inputs": "before"}), first, atol=1e-6)
         assert "disco_worker_restarts_total" in server.call("/metrics").decode()
 
 
 def test_no_engine_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
     with serve(SHIPPED, tmp_path / "log") as server:
-        orphans = engines(server)
+        orphans = server.engines()
         server.process.kill()
         server.process.wait()
         for _ in range(200):
