@@ -1,49 +1,91 @@
 """In front of the application: while what waits takes too long, requests are refused before anything of them is read.
 
-Most requests are refused under overload, and what that costs is taken from those that are not. Whatever gets through
-here is checked again by the queue.
+Most requests are refused under overload, and what that costs is taken from those that are not: the answer is written by
+the parser of HTTP, without a task, an application or a body. Whatever gets through here is checked again by the queue.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
 
 from litestar.datastructures import State
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
 
-from server.problems import Answer, Told
+from server.connections import SURPLUS, BoundedProtocol
+from server.problems import Answer
+from server.telemetry import request_id_of
+
+Headers = Sequence[tuple[bytes, bytes]]
+Refuse = Callable[[bytes, bytes, Headers], bytes | None]
+"""Takes method, URL and headers of a request; gives the whole answer, or None where the request is let in."""
 
 
 class Admission:
     """Refuses requests for `routes`, in the shape that each of them answers."""
 
-    def __init__(self, app: ASGIApp, state: State, routes: Mapping[str, Answer]) -> None:
+    def __init__(self, state: State, routes: Mapping[str, Answer]) -> None:
         """`state` is the application's, which has a runtime while it serves."""
-        self._app = app
         self._state = state
-        self._routes = routes
+        self._routes = {path.encode(): (path, answer) for path, answer in routes.items()}
+        self._coming = 0  # requests that were let in, but have not reached the queue
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
-        if told := self._refusal(scope):
-            await _send(told, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> Told | None:
-        path = scope["path"]
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or path not in self._routes:
+    def refuse(self, method: bytes, url: bytes, headers: Headers) -> bytes | None:
+        """See `Refuse`; what is refused is counted."""
+        if method != b"POST" or (route := self._routes.get(url.partition(b"?")[0])) is None:
             return None
-        error = self._state.runtime.refusal()
+        error = self._state.runtime.refusal(self._coming)
         if error is None:
+            if self._coming == 0:  # all that comes at once is let in or refused before any of it is begun
+                asyncio.get_running_loop().call_soon(self._begin)
+            self._coming += 1
             return None
-        scope["path_template"] = path  # by which the request is counted
+        path, answer = route
+        metrics = self._state.metrics
+        told = answer.tell(error, metrics, place=path)
         self._state.runtime.model().metrics.refused[error.reason].inc()
-        return self._routes[path].tell(error, self._state.metrics, place=path)
+        metrics.requests.labels(path, str(told.status)).inc()
+        lines = [
+            f"HTTP/1.1 {told.status} {HTTPStatus(told.status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(told.body)}",
+            f"x-request-id: {request_id_of(headers).decode()}",
+            *(f"{name}: {value}" for name, value in told.headers.items()),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + told.body
+
+    def _begin(self) -> None:
+        self._coming = 0
 
 
-async def _send(told: Told, send: Send) -> None:
-    length = (b"content-length", str(len(told.body)).encode())
-    named = [(name.encode(), value.encode()) for name, value in told.headers.items()]
-    headers = [(b"content-type", b"application/json"), length, *named]
-    await send({"type": "http.response.start", "status": told.status, "headers": headers})
-    await send({"type": "http.response.body", "body": told.body, "more_body": False})
+class AdmittingProtocol(BoundedProtocol):
+    """uvicorn's protocol, which asks for every request whether it is refused."""
+
+    def __init__(self, *uvicorn: Any, refuse: Refuse, **more: Any) -> None:
+        super().__init__(*uvicorn, **more)
+        self._refuse = refuse
+        self._refusal: bytes | None = None
+
+    def on_headers_complete(self) -> None:
+        """Let the request in, or skip what is left of it."""
+        # Answers come in the order of requests, so those that wait for an answer before theirs are let in.
+        first = not self.cycle or self.cycle.response_complete  # type: ignore[truthy-bool]  # None before the first
+        if first and not self.expect_100_continue and SURPLUS not in self.app_state:
+            self._refusal = self._refuse(self.parser.get_method(), self.url, self.headers)
+        if self._refusal is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Skip the body of a request that is refused."""
+        if self._refusal is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Tell the refusal, once the client has sent everything and listens."""
+        if self._refusal is None:
+            super().on_message_complete()
+            return
+        self.transport.write(self._refusal)
+        self._refusal = None
+        self._stop_waiting()
+        if not self.parser.should_keep_alive():
+            self.transport.close()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def create_app(settings: ServerSettings) -> Litestar:
     """Make the application; its lifespan opens the bundle and starts the workers.
 
-    `app.state.runtime` is there while it runs, `app.state.metrics` always.
+    `app.state.runtime` is there while it runs, `app.state.metrics` and `app.state.admission` always.
 
     Raises:
         ApiKeysError: the file of API keys cannot be read, or holds none.
@@ -80,8 +80,8 @@ def create_app(settings: ServerSettings) -> Litestar:
     )
     # Not Litestar middlewares: those do not see requests for unknown paths, and come after much of the work.
     timed = TimedBody(app.asgi_handler, read_timeout=settings.read_timeout)
-    admitted = Admission(timed, app.state, _refusing_routes())
-    app.asgi_handler = Telemetry(admitted, metrics, tracing)
+    app.asgi_handler = Telemetry(timed, metrics, tracing)
+    app.state.admission = Admission(app.state, _refusing_routes())
     return app
 
 

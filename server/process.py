@@ -9,8 +9,8 @@ from types import FrameType
 import uvicorn
 from litestar import Litestar
 
+from server.admission import AdmittingProtocol
 from server.app import create_app
-from server.connections import BoundedProtocol
 from server.runtime import Runtime
 from server.settings import ServerSettings
 from server.tls import server_context
@@ -31,7 +31,10 @@ def run(settings: ServerSettings) -> None:
         port=settings.port,
         loop="uvloop",
         http=partial(  # type: ignore[arg-type]  # uvicorn only ever calls it
-            BoundedProtocol, read_timeout=settings.read_timeout, max_connections=settings.max_connections
+            AdmittingProtocol,
+            refuse=app.state.admission.refuse,
+            read_timeout=settings.read_timeout,
+            max_connections=settings.max_connections,
         ),
         ws="none",
         ssl_context_factory=(lambda *_: tls) if tls else None,

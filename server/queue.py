@@ -91,9 +91,9 @@ class BatchQueue:
         """Return what `reserve` claimed."""
         self._reserved[lane] -= items
 
-    def refusal(self) -> OverloadedError | None:
-        """Why whatever is asked for now would be refused: what waits already takes too long."""
-        return self._wait_refusal()
+    def refusal(self, coming: int = 0) -> OverloadedError | None:
+        """Why whatever is asked for now would be refused: what waits, with `coming` texts more, takes too long."""
+        return self._wait_refusal(coming)
 
     def submit(self, job: Job, texts: Sequence[Ids]) -> int:
         """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
@@ -208,8 +208,8 @@ class BatchQueue:
         if waiting_tokens + tokens > self._limits.tokens:
             raise self._overloaded("tokens", f"{waiting_tokens} tokens wait, at most {self._limits.tokens} may")
 
-    def _wait_refusal(self) -> OverloadedError | None:
-        tokens = self._waiting_tokens["interactive"] + self._pace.tokens(self._reserved["interactive"])
+    def _wait_refusal(self, coming: int = 0) -> OverloadedError | None:
+        tokens = self._waiting_tokens["interactive"] + self._pace.tokens(self._reserved["interactive"] + coming)
         wait = self._pace.seconds(tokens, workers=self._workers)
         if wait <= self._limits.seconds:
             return None

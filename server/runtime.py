@@ -44,9 +44,9 @@ class Runtime:
         """Whether new requests are welcome."""
         return self.healthy and not self.draining
 
-    def refusal(self) -> OverloadedError | None:
-        """Why every model would refuse whatever is asked for now; None where one of them might not."""
-        refusals = [model.queue.refusal() for model in self.models]
+    def refusal(self, coming: int = 0) -> OverloadedError | None:
+        """Why every model would refuse whatever is asked for after `coming` texts; None where one of them might not."""
+        refusals = [model.queue.refusal(coming) for model in self.models]
         return refusals[0] if all(refusals) else None
 
     def model(self, name: str | None = None) -> Model:

@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class Telemetry:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         span = self._tracing.begin(scope) if self._tracing else None
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         REQUEST_ID.set(request_id.decode())
         TRACE_ID.set(span.trace_id if span else None)
         scope["state"]["started"] = time.perf_counter()
@@ -70,8 +71,9 @@ class Telemetry:
                 span.end(route=route, status=status, request_id=request_id.decode(), work=work)
 
 
-def _request_id(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The client's own id of a request, where it has an acceptable one, else a new one."""
+    for name, value in headers:
         if name == b"x-request-id" and _ACCEPTABLE_ID.fullmatch(value):
             return value
     return secrets.token_hex(8).encode()
