@@ -2,10 +2,10 @@
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -13,6 +13,8 @@ import orjson
 from litestar import Response
 from litestar.dto import AbstractDTO
 from litestar.openapi.spec import Reference, Schema
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
 from litestar.typing import FieldDefinition
 from numpy.typing import NDArray
 
@@ -63,12 +65,35 @@ class StrictJson(AbstractDTO[T]):
         return schema
 
 
-class JsonResponse(Response[Any]):
+class BytesResponse(Response[Any]):
+    """A 200 of bytes that are there already, sent as they are.
+
+    Litestar's own answers prepare for cookies, background tasks and more, which takes a third of a request's time.
+    """
+
+    def __init__(self, body: bytes, *, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+        self.body = body
+        self._headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *((name.encode(), value.encode()) for name, value in (headers or {}).items()),
+        ]
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        """What Litestar calls to send it."""
+        return cast("ASGIResponse", self._send)  # all that is done with it is to call it
+
+    async def _send(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+class JsonResponse(BytesResponse):
     """A JSON answer that may hold float32 arrays; each number is written as shortly as it can be read back exactly."""
 
-    def render(self, content: Any, media_type: str, enc_hook: Callable[[Any], Any] | None = None) -> bytes:  # noqa: ARG002
-        """Serialise `content`."""
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    def __init__(self, content: object, *, headers: Mapping[str, str] | None = None) -> None:
+        body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+        super().__init__(body, media_type="application/json", headers=headers)
 
 
 def decode(body: bytes, model: type) -> Any:

@@ -16,7 +16,7 @@ from bundle.arrays import Vectors
 from bundle.text import Direction
 from server import schemas, timings
 from server.access import API_KEY
-from server.bodies import JsonResponse, npy_file, raw_bytes
+from server.bodies import BytesResponse, JsonResponse, npy_file, raw_bytes
 from server.dispatch import Disconnected
 from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import LANES, Lane
@@ -105,7 +105,7 @@ def answer_bytes(
     """Answer the rows of `vectors` as bytes: little-endian and one after the other (RAW), or as a file of numpy's."""
     body = npy_file(vectors) if media_type == NPY else raw_bytes(vectors)
     shape = {"x-embedding-dtype": str(vectors.dtype), "x-embedding-shape": ",".join(map(str, vectors.shape))}
-    return Response(body, media_type=media_type, headers=shape | _account(request, model, embedded))
+    return BytesResponse(body, media_type=media_type, headers=shape | _account(request, model, embedded))
 
 
 def accepted(request: HttpRequest) -> str | None:

@@ -16,7 +16,7 @@ from server.schemas import EmbedRequest
 
 @given(arrays.arrays(np.float32, (3, 4), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_numbers_survive_json_exactly(vectors: Vectors) -> None:
-    body = JsonResponse(None).render(vectors, "application/json")
+    body = JsonResponse(vectors).body
     assert np.array_equal(np.array(msgspec.json.decode(body), dtype=np.float32), vectors)
 
 
