@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from loadtest.__main__ import BOTTLENECK, INTERRUPTED, NOT_RUN, SUCCESS, VIOLATED, main
+from loadtest.__main__ import main
+from loadtest.exits import BOTTLENECK, INTERRUPTED, NOT_RUN, SUCCESS, VIOLATED
 from loadtest.measurement import Measurement
 from tests.loadtest.conftest import StubServer, answer_like_tei
 
@@ -29,7 +30,7 @@ def _tolerant_of_busy_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_good_run(stub_server: StubServer, tmp_path: Path, route: str, path: str) -> None:
     out = tmp_path / "report.json"
-    arguments = ["--url", stub_server.url, "--route", route, "--texts-per-request", "3", "--json", str(out)]
+    arguments = ["--url", stub_server.url, "--routes", route, "--texts-per-request", "3", "--json", str(out)]
     assert main([*QUICK, *arguments, "--slo", "p99=60s", "--slo", "errors=0%"]) == SUCCESS
     report = json.loads(out.read_text())
     assert report["requests"]["succeeded"] == report["requests"]["due"] > 5
@@ -111,7 +112,7 @@ URL = ["--url", "http://127.0.0.1:1"]
             "2002000 requests would be due, but --max-requests is 1000000",
         ),
         ([*URL, "--slo", "p99=fast"], "--slo: 'p99=fast' is not an objective"),
-        ([*URL, "--route", "rerank"], "--route: Input should be 'embed', 'similarity' or 'openai'"),
+        ([*URL, "--routes", "rerank"], "--routes: 'rerank' is not a route; write one of embed, similarity, openai"),
         ([*URL, "--corpus", "absent.txt"], "absent.txt: No such file"),
         ([*URL, "--json", "absent/report.json"], "absent is not a folder"),
         ([*URL, "--nonsense"], "unrecognized arguments: --nonsense"),
@@ -127,7 +128,7 @@ def test_bad_settings(arguments: list[str], complaint: str, capsys: pytest.Captu
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, stub_server: StubServer) -> None:
     monkeypatch.setenv("DISCO_LOADTEST_URL", stub_server.url)
-    monkeypatch.setenv("DISCO_LOADTEST_ROUTE", "similarity")
+    monkeypatch.setenv("DISCO_LOADTEST_ROUTES", "similarity")
     assert main(QUICK) == SUCCESS
     assert set(stub_server.received) == {"/similarity"}
 
