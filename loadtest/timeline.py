@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.measurement import Measurement, percentile
+from loadtest.measurement import Measurement, Seconds, percentile
 
 MOST_INTERVALS = 60
 _LENGTHS = [digit * 10.0**power for power in range(-1, 5) for digit in (1, 2, 5)]  # seconds, for round axes
@@ -32,8 +32,13 @@ def make_timeline(measurement: Measurement) -> list[Interval]:
     """Cut a run into at most `MOST_INTERVALS` intervals; the last one may be shorter."""
     length = next((length for length in _LENGTHS if measurement.seconds / length <= MOST_INTERVALS), _LENGTHS[-1])
     number = math.ceil(measurement.seconds / length - 1e-9)
-    row_of = (measurement.due // length).astype(int)
-    answers = np.bincount((measurement.answered_at // length).astype(int), minlength=number)
+
+    def rows(times: Seconds) -> NDArray[np.int64]:
+        # A time on a bound begins the next interval, whatever its last digit says.
+        return np.minimum((times / length + 1e-9).astype(np.int64), number - 1)
+
+    row_of = rows(measurement.due)
+    answers = np.bincount(rows(measurement.answered_at), minlength=number)
     succeeded = measurement.succeeded
     return [
         _interval(
