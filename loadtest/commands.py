@@ -102,7 +102,9 @@ def _in_loop(work: Coroutine[Any, Any, T]) -> T:
 
 def _write(report: Report | CapacityReport, settings: Settings) -> bool:
     files = ("--json", settings.json_file, to_json), ("--html", settings.html_file, to_html)
-    return all([_write_file(flag, path, render(report)) for flag, path, render in files if path is not None])
+    # Each is tried, also after another could not be written.
+    written = [_write_file(flag, path, render(report)) for flag, path, render in files if path is not None]
+    return all(written)
 
 
 def _write_file(flag: str, path: Path, content: bytes) -> bool:

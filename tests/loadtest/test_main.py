@@ -102,7 +102,7 @@ def test_the_capacity_is_searched_and_reported(
     report = json.loads(out.read_text())
     assert report["conclusion"] == "no request succeeded"
     assert report["requests_per_second"] == 30
-    assert [trial["holds"] for trial in report["trials"]][0] is True
+    assert report["trials"][0]["holds"]
     assert "30.0 requests/s held" in capsys.readouterr().out
     assert page.read_text().startswith("<!doctype html>")
 
