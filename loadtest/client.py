@@ -42,13 +42,13 @@ class Endpoint:
         port = parts.port or (443 if tls else 80)
         return cls(parts.hostname or "", port, tls, parts.netloc, parts.path or "/")
 
-    def request(self, body: bytes, *, api_key: str | None = None) -> bytes:
+    def request(self, body: bytes, *, api_key: str | None = None, accept: str = "application/json") -> bytes:
         """The bytes of a POST of the JSON `body`, ready to be written to a connection any number of times."""
         head = [
             f"POST {self.path} HTTP/1.1",
             f"Host: {self.authority}",
             "Content-Type: application/json",
-            "Accept: application/json",
+            f"Accept: {accept}",
             "User-Agent: disco-loadtest",
             f"Content-Length: {len(body)}",
         ]

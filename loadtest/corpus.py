@@ -1,11 +1,13 @@
 """The texts that are sent: generated ones that look like English, or the user's own. Knows no HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+
+from loadtest.lengths import Lengths
 
 MOST_TEXTS = 20_000
 """Enough to keep a server that remembers recent texts from looking faster than it is, few enough to prepare at once."""
@@ -36,10 +38,16 @@ class CorpusError(Exception):
     """The user's file has no usable texts."""
 
 
-def generate_texts(count: int, *, seed: int) -> list[str]:
-    """Make `count` texts from short queries to paragraphs, lengths log-normal; the same for the same seed."""
+def generate_texts(count: int, *, seed: int, histogram: Lengths | None = None) -> list[str]:
+    """Make `count` texts, the same for the same seed.
+
+    Their lengths follow `histogram`; without one they are log-normal, from short queries to paragraphs.
+    """
     generator = np.random.default_rng(seed)
-    lengths = np.clip(generator.lognormal(np.log(_MEDIAN_WORDS), _SPREAD, count).round(), 1, _LONGEST).astype(int)
+    if histogram is None:
+        lengths = np.clip(generator.lognormal(np.log(_MEDIAN_WORDS), _SPREAD, count).round(), 1, _LONGEST).astype(int)
+    else:
+        lengths = histogram.draw(count, generator)
     weights = 1 / np.arange(3, len(_WORDS) + 3)
     drawn = iter(generator.choice(_WORDS, size=int(lengths.sum()), p=weights / weights.sum()).tolist())
     return [_compose(list(islice(drawn, length))) for length in lengths]
@@ -62,10 +70,15 @@ def read_texts(path: Path, *, seed: int) -> list[str]:
     return [texts[i] for i in order]
 
 
-def split_into_requests(texts: list[str], size: int) -> list[list[str]]:
+def split_into_requests(texts: Sequence[str], size: int) -> list[list[str]]:
     """Deal the texts out into lists of `size`, using each about once; too few texts are repeated."""
+    return deal(texts, [size] * max(1, len(texts) // size))
+
+
+def deal(texts: Sequence[str], sizes: Sequence[int]) -> list[list[str]]:
+    """Deal the texts out in their order into lists of these sizes, beginning again when they are used up."""
     supply = cycle(texts)
-    return [list(islice(supply, size)) for _ in range(max(1, len(texts) // size))]
+    return [list(islice(supply, size)) for size in sizes]
 
 
 def _compose(words: list[str]) -> str:

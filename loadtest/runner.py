@@ -7,17 +7,17 @@ what forgetting them is called). How late this process itself was is recorded ap
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
 from typing import NoReturn
 
 from loadtest.arrivals import ClosedLoop, Load, OpenLoop
-from loadtest.client import Client, TransferError
+from loadtest.client import Client, Reply, TransferError
 from loadtest.measurement import OK, Ending, Measurement, Recorder
+from loadtest.request import INVALID, Request
+from loadtest.tally import Tally
 
 TIMEOUT = "timeout"
-INVALID = "invalid answer"
 
 
 @dataclass(frozen=True)
@@ -35,33 +35,34 @@ class ServerError(Exception):
     """The server under test is not there or does not answer as its route should."""
 
 
-async def probe(client: Client, request: bytes, is_answer: Callable[[bytes], bool], *, timeout: float) -> None:
-    """Send one request to see whether a load makes sense at all.
+async def probe(client: Client, request: Request, *, timeout: float) -> bytes:
+    """Send one request and return its answer; whether a load makes sense at all is seen that way.
 
     Raises:
         ServerError: no connection, no timely answer, not status 200, or not the route's kind of answer.
     """
     try:
         async with asyncio.timeout(timeout):
-            reply = await client.send(request)
+            reply = await client.send(request.wire)
     except TransferError as error:
         raise ServerError(f"{error} ({error.__cause__}); is the server running there?") from error
     except TimeoutError as error:
         raise ServerError(f"no answer within {timeout:g} s") from error
     if reply.status != 200:
-        raise ServerError(f"answered HTTP {reply.status}; does it offer this route, and is it ready?")
-    if not is_answer(reply.body):
-        raise ServerError("answered HTTP 200, but not with what this route promises; see --route")
+        raise ServerError(f"answered HTTP {reply.status}; does it offer this route and form, and is it ready?")
+    if request.judge(reply.body) == INVALID:
+        raise ServerError("answered HTTP 200, but not with what this route promises; see --routes and --forms")
+    return reply.body
 
 
 async def run(
-    client: Client, requests: Sequence[bytes], is_answer: Callable[[bytes], bool], load: Load, limits: Limits
+    client: Client, requests: Iterator[Request], load: Load, limits: Limits, tally: Tally | None = None
 ) -> Measurement:
-    """Apply `load`, sending `requests` in turn, for at most warm-up + duration + timeout seconds.
+    """Apply `load`, sending one request after the other, for at most warm-up + duration + timeout seconds.
 
-    Cancelling ends the run early; what was measured until then is still returned.
+    Cancelling ends the run early; what was measured until then is still returned. `tally` is kept up to date.
     """
-    return await _Run(client, requests, is_answer, limits).measure(load)
+    return await _Run(client, requests, limits, tally or Tally()).measure(load)
 
 
 class _StopError(Exception):
@@ -69,15 +70,12 @@ class _StopError(Exception):
 
 
 class _Run:
-    def __init__(
-        self, client: Client, requests: Sequence[bytes], is_answer: Callable[[bytes], bool], limits: Limits
-    ) -> None:
+    def __init__(self, client: Client, requests: Iterator[Request], limits: Limits, tally: Tally) -> None:
         self._client = client
-        self._requests = cycle(requests)
-        self._is_answer = is_answer
+        self._requests = requests
         self._limits = limits
         self._recorder = Recorder()
-        self._sent = self._finished = self._failed = 0
+        self._tally = tally
         self._ending: Ending = "complete"
         self._clock = asyncio.get_running_loop().time
         self._start = self._clock()
@@ -89,11 +87,13 @@ class _Run:
         except asyncio.CancelledError:
             self._ending = "interrupted"
         now, last = self._now(), self._limits.warmup + self._limits.duration
+        cpu = time.process_time() - cpu_before
         return self._recorder.measurement(
             start=self._limits.warmup,
             end=last if self._ending == "complete" else min(now, last),
-            unfinished=self._sent - self._finished,
-            cpu_share=(time.process_time() - cpu_before) / now,
+            unfinished=self._tally.under_way,
+            cpu_share=cpu / now,
+            cpu_per_request=cpu / max(self._tally.sent, 1),
             ending=self._ending,
         )
 
@@ -120,30 +120,36 @@ class _Run:
             await self._request(now)
 
     async def _request(self, due: float) -> None:
-        if self._sent == self._limits.max_requests:
+        if self._tally.sent == self._limits.max_requests:
             self._stop("too many requests")
-        self._sent += 1
+        self._tally.sent += 1
+        request = next(self._requests)
         lag = self._now() - due
-        try:
-            async with asyncio.timeout_at(self._start + due + self._limits.timeout):
-                reply = await self._client.send(next(self._requests))
-        except TimeoutError:
-            outcome = TIMEOUT
-        except TransferError as error:
-            outcome = str(error)
-        else:
-            outcome = self._judge(reply.status, reply.body)
-        self._finished += 1
-        self._recorder.add(due=due, lag=lag, latency=self._now() - due, outcome=outcome)
+        reply = await self._exchange(request, due)
+        latency = self._now() - due  # read before the answer is judged, which is no time of the server's
+        match reply:
+            case Reply(200, body):
+                outcome = request.judge(body)
+            case Reply(status, _):
+                outcome = f"HTTP {status}"
+            case failure:
+                outcome = failure
+        self._recorder.add(due=due, lag=lag, latency=latency, texts=len(request.texts), outcome=outcome)
+        self._tally.finished += 1
         if outcome != OK:
-            self._failed += 1
-            if self._failed > self._limits.max_errors:
+            self._tally.failed += 1
+            if self._tally.failed > self._limits.max_errors:
                 self._stop("too many errors")
 
-    def _judge(self, status: int, body: bytes) -> str:
-        if status != 200:
-            return f"HTTP {status}"
-        return OK if self._is_answer(body) else INVALID
+    async def _exchange(self, request: Request, due: float) -> Reply | str:
+        """The answer, or the kind of failure."""
+        try:
+            async with asyncio.timeout_at(self._start + due + self._limits.timeout):
+                return await self._client.send(request.wire)
+        except TimeoutError:
+            return TIMEOUT
+        except TransferError as error:
+            return str(error)
 
     def _stop(self, ending: Ending) -> NoReturn:
         self._ending = ending

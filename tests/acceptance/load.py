@@ -4,6 +4,7 @@ import asyncio
 import selectors
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from loadtest.bottleneck import find_bottlenecks
 from loadtest.client import Client, Endpoint
 from loadtest.corpus import MOST_TEXTS, generate_texts, split_into_requests
 from loadtest.measurement import OK, Measurement, percentile
+from loadtest.request import Request
 from loadtest.routes import ROUTES
 from loadtest.runner import Limits, run
 
@@ -32,10 +34,11 @@ class Stream:
     texts: Sequence[str]
     texts_per_request: int = 1
 
-    def requests(self, endpoint: Endpoint) -> list[bytes]:
-        """Ready-made bytes."""
+    def requests(self, endpoint: Endpoint) -> list[Request]:
+        """Ready-made requests."""
+        route = ROUTES["embed"]
         batches = split_into_requests(list(self.texts), self.texts_per_request)
-        return [endpoint.request(ROUTES["embed"].encode(batch, "")) for batch in batches]
+        return [Request(endpoint.request(route.encode(batch, "")), batch, route) for batch in batches]
 
 
 def clients(number: int, *, seconds: float, texts_per_request: int = 1, texts: Sequence[str] | None = None) -> Stream:
@@ -64,15 +67,11 @@ async def _measure(endpoint: Endpoint, streams: Sequence[Stream], seconds: float
     return await asyncio.gather(*(_send(endpoint, stream, requests, seconds) for stream, requests in prepared))
 
 
-async def _send(endpoint: Endpoint, stream: Stream, requests: list[bytes], seconds: float) -> Measurement:
+async def _send(endpoint: Endpoint, stream: Stream, requests: list[Request], seconds: float) -> Measurement:
     limits = Limits(warmup=WARMUP, duration=seconds, timeout=TIMEOUT, max_requests=10_000_000, max_errors=10_000_000)
     client = Client(endpoint, connections=256)
-
-    def is_answer(body: bytes) -> bool:
-        return ROUTES["embed"].is_answer(body, stream.texts_per_request)
-
     try:
-        return await run(client, requests, is_answer, stream.load, limits)
+        return await run(client, cycle(requests), stream.load, limits)
     finally:
         await client.close()
 

@@ -2,12 +2,45 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+import numpy as np
 import pytest
 from aiohttp import web
 
+from loadtest.measurement import OK, Ending, Measurement
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_measurement(
+    latencies: Sequence[float],
+    *,
+    outcomes: list[str] | None = None,
+    lag: float = 0.0001,
+    cpu_share: float = 0.1,
+    seconds: float = 1.0,
+    ending: Ending = "complete",
+) -> Measurement:
+    """A run whose requests were due evenly over its window and carried four texts each."""
+    n = len(latencies)
+    outcomes = [OK] * n if outcomes is None else outcomes
+    due = np.arange(n) * seconds / max(n, 1)
+    succeeded = np.array([outcome == OK for outcome in outcomes], dtype=np.bool_)
+    answered_at = np.sort(np.minimum(due + latencies, np.nextafter(seconds, 0))[succeeded])
+    return Measurement(
+        seconds=seconds,
+        due=due,
+        latencies=np.array(latencies, dtype=np.float64),
+        lags=np.full(n, lag),
+        outcomes=outcomes,
+        answered_at=answered_at,
+        texts_answered=4 * len(answered_at),
+        unfinished=3,
+        cpu_share=cpu_share,
+        cpu_per_request=150e-6,
+        ending=ending,
+    )
 
 
 async def answer_like_tei(request: web.Request) -> web.Response:

@@ -28,31 +28,35 @@ def test_no_values_have_no_percentile() -> None:
 
 
 def measure(recorder: Recorder, *, start: float = 1, end: float = 2) -> Measurement:
-    return recorder.measurement(start=start, end=end, unfinished=0, cpu_share=0, ending="complete")
+    return recorder.measurement(start=start, end=end, unfinished=0, cpu_share=0, cpu_per_request=0, ending="complete")
 
 
 def test_only_requests_due_in_the_window_count() -> None:
     recorder = Recorder()
     for due in (0.5, 1.0, 1.9, 2.0):
-        recorder.add(due=due, lag=0, latency=due / 100, outcome=OK)
+        recorder.add(due=due, lag=0, texts=4, latency=due / 100, outcome=OK)
     measurement = measure(recorder)
     assert measurement.latencies.tolist() == [0.01, 0.019]
+    assert measurement.due.tolist() == pytest.approx([0, 0.9])
     assert measurement.seconds == 1
 
 
 def test_throughput_counts_the_answers_that_arrived_in_the_window() -> None:
     recorder = Recorder()
-    recorder.add(due=0.9, lag=0, latency=0.2, outcome=OK)  # a warm-up request, answered inside
-    recorder.add(due=1.5, lag=0, latency=0.1, outcome=OK)
-    recorder.add(due=1.5, lag=0, latency=0.1, outcome="HTTP 429")
-    recorder.add(due=1.9, lag=0, latency=5.0, outcome=OK)  # drained after the end
-    assert measure(recorder).answered == 2
+    recorder.add(due=0.9, lag=0, texts=4, latency=0.2, outcome=OK)  # a warm-up request, answered inside
+    recorder.add(due=1.5, lag=0, texts=4, latency=0.1, outcome=OK)
+    recorder.add(due=1.5, lag=0, texts=4, latency=0.1, outcome="HTTP 429")
+    recorder.add(due=1.9, lag=0, texts=4, latency=5.0, outcome=OK)  # drained after the end
+    measurement = measure(recorder)
+    assert measurement.answered == 2
+    assert measurement.answered_at.tolist() == pytest.approx([0.1, 0.6])
+    assert measurement.texts_answered == 8
 
 
 def test_errors_are_counted_by_kind_most_frequent_first() -> None:
     recorder = Recorder()
     for outcome in (OK, "timeout", "HTTP 429", "HTTP 429"):
-        recorder.add(due=1, lag=0, latency=0, outcome=outcome)
+        recorder.add(due=1, lag=0, texts=4, latency=0, outcome=outcome)
     measurement = measure(recorder)
     assert list(measurement.errors.items()) == [("HTTP 429", 2), ("timeout", 1)]
     assert measurement.succeeded.tolist() == [True, False, False, False]
@@ -60,7 +64,7 @@ def test_errors_are_counted_by_kind_most_frequent_first() -> None:
 
 def test_a_run_ended_during_warm_up_measured_nothing() -> None:
     recorder = Recorder()
-    recorder.add(due=0.1, lag=0, latency=0, outcome=OK)
+    recorder.add(due=0.1, lag=0, texts=4, latency=0, outcome=OK)
     measurement = measure(recorder, start=1, end=0.2)
     assert measurement.seconds == 0
     assert measurement.outcomes == []

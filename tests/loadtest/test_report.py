@@ -3,33 +3,28 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
+from loadtest.files import write_whole
 from loadtest.measurement import OK, Ending, Measurement
-from loadtest.report import Report, make_report, print_report, write_json
+from loadtest.report import Report, make_report, to_json
 from loadtest.slo import check, parse_objective
+from loadtest.table import print_report
+from tests.loadtest.conftest import make_measurement
 
 
-def make_measurement(*, outcomes: list[str], ending: Ending = "complete", lag: float = 0.0001) -> Measurement:
-    n = len(outcomes)
-    return Measurement(
-        seconds=2.0,
-        latencies=np.arange(1, n + 1) / 1000,
-        lags=np.full(n, lag),
-        outcomes=outcomes,
-        answered=outcomes.count(OK),
-        unfinished=3,
-        cpu_share=0.25,
-        ending=ending,
-    )
+def measured(*, outcomes: list[str], ending: Ending = "complete", lag: float = 0.0001) -> Measurement:
+    latencies = [number / 1000 for number in range(1, len(outcomes) + 1)]
+    return make_measurement(latencies, outcomes=outcomes, ending=ending, lag=lag, seconds=2.0)
 
 
-def report_on(measurement: Measurement, *, url: str = "http://127.0.0.1:8080/", paced: bool = True) -> Report:
+def report_on(
+    measurement: Measurement, *, url: str = "http://127.0.0.1:8080/", paced: bool = True, shape: str = "steady"
+) -> Report:
     verdicts = check([parse_objective("p99=20ms")], measurement)
-    settings: dict[str, Any] = {"url": url, "route": "embed"}
-    return make_report(measurement, verdicts, texts_per_request=4, paced=paced, settings=settings)
+    settings: dict[str, Any] = {"url": url, "routes": "embed", "shape": shape}
+    return make_report(measurement, verdicts, paced=paced, answers_checked=None, settings=settings)
 
 
 def show(report: Report) -> str:
@@ -40,7 +35,7 @@ def show(report: Report) -> str:
 
 
 def test_figures_in_their_units() -> None:
-    report = report_on(make_measurement(outcomes=[OK] * 100 + ["timeout"] * 2))
+    report = report_on(measured(outcomes=[OK] * 100 + ["timeout"] * 2))
     assert report.requests.due == 102
     assert report.requests.failed == 2
     assert report.requests.errors == {"timeout": 2}
@@ -54,11 +49,11 @@ def test_figures_in_their_units() -> None:
 
 
 def test_a_closed_loop_has_no_lag() -> None:
-    assert report_on(make_measurement(outcomes=[OK]), paced=False).generator.lag_ms is None
+    assert report_on(measured(outcomes=[OK]), paced=False).generator.lag_ms is None
 
 
 def test_a_run_without_a_success_has_no_latency() -> None:
-    report = report_on(make_measurement(outcomes=["HTTP 503"]))
+    report = report_on(measured(outcomes=["HTTP 503"]))
     assert report.latency_ms is None
     assert "HTTP 503" in show(report)
 
@@ -74,17 +69,17 @@ def test_a_run_without_a_success_has_no_latency() -> None:
     ],
 )
 def test_a_server_on_the_same_machine_is_noted(url: str, same: bool) -> None:
-    report = report_on(make_measurement(outcomes=[OK]), url=url)
+    report = report_on(measured(outcomes=[OK]), url=url)
     assert report.generator.on_loopback == same
     assert ("on the server's machine" in show(report)) == same
     assert url in show(report)
 
 
 def test_the_table_says_whether_to_believe_it() -> None:
-    sound = show(report_on(make_measurement(outcomes=[OK] * 10)))
+    sound = show(report_on(measured(outcomes=[OK] * 10)))
     assert "Do not trust" not in sound
     assert "holds  p99=20ms: 10.00 ms" in sound
-    bad = show(report_on(make_measurement(outcomes=[OK] * 50, ending="interrupted", lag=1)))
+    bad = show(report_on(measured(outcomes=[OK] * 50, ending="interrupted", lag=1)))
     assert "Do not trust this run: requests left late" in bad
     assert "ended early: interrupted" in bad
     assert "violated  p99=20ms: 50.00 ms" in bad
@@ -93,14 +88,14 @@ def test_the_table_says_whether_to_believe_it() -> None:
 def test_json_holds_everything(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
-    write_json(report_on(make_measurement(outcomes=[OK, "timeout"])), path)
+    write_whole(path, to_json(report_on(measured(outcomes=[OK, "timeout"]))))
     document = json.loads(path.read_text())
     assert document["format"] == 1
     assert set(document["latency_ms"]) == {"mean", "p50", "p90", "p95", "p99", "p99.9", "max"}
     assert document["slo"][0]["actual"] is None  # an unbounded latency
     assert document["machine"]["cores"] >= 1
     assert document["versions"]["python"].startswith("3.")
-    assert document["settings"] == {"url": "http://127.0.0.1:8080/", "route": "embed"}
+    assert document["settings"] == {"url": "http://127.0.0.1:8080/", "routes": "embed", "shape": "steady"}
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
 
 
@@ -112,6 +107,6 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monk
     path.write_text("old")
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_json(report_on(make_measurement(outcomes=[OK])), path)
+        write_whole(path, b"new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]

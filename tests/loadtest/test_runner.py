@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import pytest
 from aiohttp import web
@@ -12,6 +13,8 @@ from loadtest.arrivals import ClosedLoop, OpenLoop, open_loop
 from loadtest.bottleneck import find_bottlenecks
 from loadtest.client import Client, Endpoint
 from loadtest.measurement import Measurement
+from loadtest.request import Request
+from loadtest.routes import ROUTES
 from loadtest.runner import Limits, ServerError, probe, run
 from tests.loadtest.conftest import Handler, answer_like_tei, make_app
 
@@ -23,14 +26,14 @@ class Target:
     """A client of a server that runs in the same event loop."""
 
     client: Client
-    requests: list[bytes] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     async def run(self, load: OpenLoop | ClosedLoop, limits: Limits = LIMITS) -> Measurement:
-        return await run(self.client, self.requests, is_answer, load, limits)
+        return await run(self.client, cycle(self.requests), load, limits)
 
 
-def is_answer(body: bytes) -> bool:
-    return body.startswith(b"[[")
+def embed_request(endpoint: Endpoint, text: str) -> Request:
+    return Request(endpoint.request(b'{"inputs": "%s"}' % text.encode()), [text], ROUTES["embed"])
 
 
 @asynccontextmanager
@@ -41,7 +44,7 @@ async def target(handler: Handler, *, connections: int = 64) -> AsyncIterator[Ta
     endpoint = Endpoint.from_url(f"http://127.0.0.1:{runner.addresses[0][1]}/embed")
     client = Client(endpoint, connections=connections)
     try:
-        yield Target(client, [endpoint.request(b'{"inputs": "%d"}' % i) for i in range(3)])
+        yield Target(client, [embed_request(endpoint, str(i)) for i in range(3)])
     finally:
         await client.close()
         await runner.cleanup()
@@ -243,7 +246,7 @@ def test_the_probe_says_what_is_wrong_and_echoes_nothing(handler: Handler, reaso
     async def scenario() -> None:
         async with target(handler) as server:
             with pytest.raises(ServerError, match=re.escape(reason)) as caught:
-                await probe(server.client, server.requests[0], is_answer, timeout=0.2)
+                await probe(server.client, server.requests[0], timeout=0.2)
             assert "secret" not in str(caught.value)
 
     asyncio.run(scenario())

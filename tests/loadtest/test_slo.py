@@ -1,21 +1,8 @@
-import numpy as np
 import pytest
 
 from loadtest.measurement import OK, Measurement
 from loadtest.slo import Verdict, check, parse_objective
-
-
-def make_measurement(latencies: list[float], outcomes: list[str] | None = None) -> Measurement:
-    return Measurement(
-        seconds=1,
-        latencies=np.array(latencies, dtype=np.float64),
-        lags=np.zeros(len(latencies)),
-        outcomes=outcomes or [OK] * len(latencies),
-        answered=len(latencies),
-        unfinished=0,
-        cpu_share=0,
-        ending="complete",
-    )
+from tests.loadtest.conftest import make_measurement
 
 
 def verdict(objective: str, measurement: Measurement) -> Verdict:
@@ -63,7 +50,7 @@ def test_latency_objectives() -> None:
 
 
 def test_a_failed_request_counts_as_infinitely_slow() -> None:
-    refusing = make_measurement([0.001] * 100, [OK] * 98 + ["HTTP 429"] * 2)
+    refusing = make_measurement([0.001] * 100, outcomes=[OK] * 98 + ["HTTP 429"] * 2)
     assert verdict("p95=2ms", refusing).holds
     refused = verdict("p99=2ms", refusing)
     assert not refused.holds
