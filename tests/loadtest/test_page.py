@@ -7,10 +7,10 @@ import pytest
 from loadtest.capacity_report import make_capacity_report
 from loadtest.measurement import OK, Measurement
 from loadtest.page import to_html
-from loadtest.report import distribution_of, make_report
+from loadtest.report import distribution_of, make_report, throughput_of
 from loadtest.slo import check, parse_objective
 from loadtest.svg import Line, linear_axis, plot
-from loadtest.trials import Trial, throughput_of
+from loadtest.trials import Trial
 from tests.loadtest.conftest import make_measurement
 
 SETTINGS: dict[str, Any] = {
