@@ -114,7 +114,7 @@ def make_report(
         ),
         slo=list(verdicts),
         settings=settings,
-        machine=_machine(),
+        machine=describe_machine(),
         versions={"python": platform.python_version(), **{name: version(name) for name in ("httptools", "numpy")}},
     )
 
@@ -205,7 +205,8 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _machine() -> dict[str, str | int | None]:
+def describe_machine() -> dict[str, str | int | None]:
+    """What figures depend on besides the programs."""
     return {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
 
 
