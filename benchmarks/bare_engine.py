@@ -1,8 +1,8 @@
 """The engine without a server around it, asked over stdin: python benchmarks/bare_engine.py BUNDLE < questions.
 
-The first line is a JSON list of texts, answered by `null` once the engine is open. Each further line is `["one", SECONDS]`,
-answered by the median seconds of tokenising and embedding one text on one thread, or `["all", SECONDS]`, answered by
-texts per second of one thread per core.
+The first line is a JSON list of texts, answered by `null` once the engine is open. Each further line is a question:
+`["one", SECONDS]`, answered by the median seconds of tokenising and embedding one text on one thread, or
+`["all", SECONDS]`, answered by texts per second of one thread per core.
 """
 
 import json

@@ -61,7 +61,7 @@ def loads_table(record: dict[str, Any] | None) -> str:
     if record is None:
         return NOT_YET
     lines = [
-        "| load | system | requests/s | texts/s (of ours, min–max) | tokens/s | p50 ms | p99 ms | MiB | CPU s/1,000 texts |",
+        "| load | system | requests/s | texts/s (of ours) | tokens/s | p50 ms | p99 ms | MiB | CPU s/1,000 texts |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for load in dict.fromkeys(row["load"] for row in record["rows"]):

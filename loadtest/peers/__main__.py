@@ -27,14 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from loadtest.peers.comparison import compare
     from loadtest.peers.record import write
 
-    # So that servers are ended in that case as well.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Servers are to be ended in that case as well.
+    handler = signal.signal(signal.SIGTERM, _interrupt)
     try:
         write(compare(settings, f"python -m loadtest.peers {shlex.join(words)}"), settings.json_file)
     except (PreparationError, OSError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, handler)
     return SUCCESS
 
 

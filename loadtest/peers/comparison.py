@@ -3,14 +3,14 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtest.peers import record
 from loadtest.peers.answers import Vectors, check, read_vectors
 from loadtest.peers.environments import versions
-from loadtest.peers.errors import AbsentError
+from loadtest.peers.errors import AbsentError, PreparationError
 from loadtest.peers.measure import Figures, Load, all_loads, measure
 from loadtest.peers.preparation import prepare, prepare_environment, reference_vectors
 from loadtest.peers.record import Record, SystemRecord
@@ -41,6 +41,8 @@ def compare(settings: Settings, command: str) -> Record:
     texts = make_texts(places.teacher / "tokenizer.json", seed=settings.seed)
     loads = [load for load in all_loads() if not settings.loads or any(part in load.name for part in settings.loads)]
     wanted = [system for system in systems(places) if _is_wanted(system.name, settings.only)]
+    if not loads:
+        raise PreparationError(f"--loads: none of {', '.join(load.name for load in all_loads())} is meant")
     logs = places.environments / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as running:
@@ -48,9 +50,11 @@ def compare(settings: Settings, command: str) -> Record:
         described: dict[str, SystemRecord] = {}
         for system in wanted:
             try:
-                server = _start(system, places, logs, running, settings.patience)
-                described[system.name] = _describe(server, references, places)
-                server.hold()
+                with ExitStack() as attempt:
+                    server = attempt.enter_context(_start(system, places, logs, settings.patience))
+                    described[system.name] = _describe(server, references, places)
+                    server.hold()
+                    running.enter_context(attempt.pop_all())  # who is refused is ended at once
                 servers[system.name] = server
             except AbsentError as error:
                 described[system.name] = _absent(system, str(error))
@@ -74,13 +78,13 @@ def _is_wanted(name: str, only: list[str]) -> bool:
     return not only or name == OURS or any(name.startswith(prefix) for prefix in only)
 
 
-def _start(system: System, places: Places, logs: Path, running: ExitStack, patience: float) -> Server:
+def _start(system: System, places: Places, logs: Path, patience: float) -> AbstractContextManager[Server]:
     if system.missing:
         raise AbsentError(system.missing)
     if system.environment:
         prepare_environment(system.environment, places)
     print(f"starting {system.name}", file=sys.stderr)
-    return running.enter_context(serve(system, logs / f"{system.name}.log", patience=patience))
+    return serve(system, logs / f"{system.name}.log", patience=patience)
 
 
 def _describe(server: Server, references: Mapping[Reference, Vectors], places: Places) -> SystemRecord:
@@ -98,7 +102,7 @@ def _describe(server: Server, references: Mapping[Reference, Vectors], places: P
     python = places.python(system.environment) if system.environment else system.command[0]
     return SystemRecord(
         title=system.title,
-        command=_shown(system),
+        command=_without_folders(shlex.join(system.command)),
         reference=system.reference,
         lowest_cosine=round(min(at_once, *one_by_one), 5),
         startup_seconds=round(server.startup_seconds, 2),
@@ -112,13 +116,12 @@ def _embed(server: Server, texts: list[str]) -> Vectors:
 
 def _absent(system: System, reason: str) -> SystemRecord:
     print(f"{system.name} is not measured: {reason}", file=sys.stderr)
-    return SystemRecord(title=system.title, command="", reference=system.reference, absent=reason)
+    return SystemRecord(title=system.title, command="", reference=system.reference, absent=_without_folders(reason))
 
 
-def _shown(system: System) -> str:
-    """The command line without this machine's folders."""
-    root = f"{Path.cwd()}/"
-    return shlex.join(part.replace(sys.executable, "python").replace(root, "") for part in system.command)
+def _without_folders(text: str) -> str:
+    """What a command line or a message says on any machine."""
+    return text.replace(sys.executable, "python").replace(f"{Path.cwd()}/", "").replace(f"{Path.home()}/", "~/")
 
 
 def _measure(

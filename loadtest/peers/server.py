@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from loadtest.peers.errors import AbsentError
@@ -54,7 +55,7 @@ class Server:
                 content: bytes = answer.read()
         except urllib.error.HTTPError as error:
             raise AbsentError(f"answers HTTP {error.code} to {ROUTES[self.system.route].path}") from error
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise AbsentError(f"does not answer ({error})") from error
         return content
 
