@@ -29,7 +29,7 @@ def install(requirements: Path, environment: Path) -> Path:
         return python
     print(f"installing {requirements} into {environment}", file=sys.stderr)
     venv.create(environment, with_pip=True, clear=True, symlinks=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
+    command: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     (environment / "pip.log").write_text(done.stdout, encoding="utf-8")
     if done.returncode:

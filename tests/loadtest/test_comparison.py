@@ -16,11 +16,8 @@ from tests.loadtest.test_peers import SHIPPED, STAND_IN
 
 # As STAND_IN, but it answers as many vectors as there are texts; `good` ones or others.
 FAITHFUL = STAND_IN.replace(
-    'self.rfile.read(int(self.headers["Content-Length"]))',
-    'import json; inputs = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["inputs"]',
-).replace(
     'body = b"[[0.6,0.8]]"',
-    "n = 1 if isinstance(inputs, str) else len(inputs); "
+    'import json; inputs = json.loads(asked)["inputs"]; n = 1 if isinstance(inputs, str) else len(inputs); '
     'body = json.dumps([[0.6, 0.8 if mood == "good" else -0.8]] * n).encode()',
 )
 

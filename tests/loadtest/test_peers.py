@@ -34,9 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
         body = b"[[0.6,0.8]]"
-        self.send_response(500 if mood == "refusing" else 200)
+        self.send_response(500 if b"refuse me" in asked else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -89,6 +89,8 @@ def test_a_server_is_measured_held_and_ended_with_its_children(tmp_path: Path) -
         assert all(reaches(pid, "T") for pid in pids)
         server.resume()
         assert read_vectors("embed", server.embed(["a"])).shape == (1, 2)
+        with pytest.raises(AbsentError, match="HTTP 500"):
+            server.embed(["refuse me"])
         server.hold()
     assert all(reaches(pid, "ZX") for pid in pids)
     assert found.failed == 0
@@ -111,7 +113,8 @@ def test_why_a_server_did_not_start(tmp_path: Path) -> None:
         serve(stand_in("broken"), tmp_path / "log", patience=60),
     ):
         pass
-    with pytest.raises(AbsentError, match="HTTP 500"), serve(stand_in("refusing"), tmp_path / "log", patience=1):
+    silent = System(name="silent", title="silent", command=("sleep", "600"))
+    with pytest.raises(AbsentError, match="no answer within"), serve(silent, tmp_path / "log", patience=0.2):
         pass
     absent = System(name="absent", title="absent", command=("./absent", "{port}"))
     with pytest.raises(AbsentError, match=r"\./absent cannot be started"), serve(absent, tmp_path / "log", patience=1):
