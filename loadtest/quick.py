@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _bare_engine(script: Path, bundle: Path, texts: list[str]) -> Iterator[BareEngine]:
-    command = [sys.executable, script, bundle]
+    command: list[str | Path] = [sys.executable, script, bundle]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         engine = BareEngine(process)
         try:

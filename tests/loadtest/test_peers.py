@@ -135,7 +135,7 @@ def test_vectors_are_read_from_numbers_and_from_base64() -> None:
 def test_answers_without_vectors_are_refused(body: bytes) -> None:
     for route in ("embed", "openai"):
         with pytest.raises(AbsentError):
-            read_vectors(route, body)  # type: ignore[arg-type]
+            read_vectors(route, body)
 
 
 def test_only_who_computes_the_same_is_measured() -> None:
