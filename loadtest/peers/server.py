@@ -54,6 +54,7 @@ class Server:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 content: bytes = answer.read()
         except urllib.error.HTTPError as error:
+            error.close()  # or its finaliser would, which swallows the interrupt of whoever waits for a server to start
             raise AbsentError(f"answers HTTP {error.code} to {ROUTES[self.system.route].path}") from error
         except (OSError, HTTPException) as error:
             raise AbsentError(f"does not answer ({error})") from error

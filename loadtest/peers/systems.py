@@ -60,15 +60,16 @@ class System:
 
 
 SENTENCE_TRANSFORMERS, INFINITY = "sentence-transformers", "infinity"
-INT8_FILE = "onnx/model_int8.onnx"
+INT8_FILE = "onnx/model_quantized.onnx"
+"""By this name Infinity prefers it on CPUs."""
 
 
 def systems(places: Places) -> list[System]:
     """All of them, ours first."""
     return [
         *our_systems(places.bundle, places.student),
-        _infinity(places, "torch", "Infinity, torch"),
-        _infinity(places, "optimum", "Infinity, ONNX"),
+        _infinity(places, "torch", "Infinity, torch", FLOAT32),
+        _infinity(places, "optimum", "Infinity, ONNX int8", INT8),
         _sentence_transformers(places, "torch", "sentence-transformers, torch", FLOAT32),
         _sentence_transformers(places, "onnx", "sentence-transformers, ONNX int8", INT8),
         _text_embeddings_inference(places),
@@ -98,19 +99,22 @@ def _ours(name: str, title: str, bundle: Path, reference: Reference) -> System:
     )
 
 
-def _infinity(places: Places, engine: str, title: str) -> System:
+def _infinity(places: Places, engine: str, title: str, least_cosine: float) -> System:
+    # It keeps graphs that it has optimised in the hub's cache, or beside the model where that has an absolute path.
+    model, cache = os.path.relpath(places.teacher), str(places.environments / "cache")
     return System(
         name=f"infinity-{engine}",
         title=title,
         command=(
-            *(places.python(INFINITY), "-m", "infinity_emb", "v2", "--model-id", str(places.teacher)),
+            *(places.python(INFINITY), "-m", "infinity_emb", "v2", "--model-id", model),
             *("--engine", engine, "--device", "cpu", "--url-prefix", "/v1", "--served-model-name", "disco"),
             *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"),
         ),
         route="openai",
         environment=INFINITY,
         packages=("infinity-emb", "torch", "transformers", "optimum", "onnxruntime"),
-        variables={"INFINITY_ANONYMOUS_USAGE_STATS": "0", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"},
+        variables={"INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1", "HF_HOME": cache},
+        least_cosine=least_cosine,
     )
 
 

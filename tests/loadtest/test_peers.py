@@ -215,7 +215,7 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert peer.throughput_of_ours.min == peer.throughput_of_ours.max == 0.5
     assert peer.p50_of_ours is not None
     assert peer.p50_of_ours.median == 2
-    assert peer.texts_per_second_range == (5, 50)
+    assert list(peer.texts_per_second_range) == [5, 50]
     assert peer.figures["failed"] == 2
     assert "generator_bottlenecks" not in peer.figures
 
