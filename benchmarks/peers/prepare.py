@@ -1,0 +1,26 @@
+"""Copies a model and adds ONNX forms as sentence-transformers makes them: python prepare.py SOURCE TARGET INT8_FILE."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+
+
+def main(source: Path, target: Path, int8_file: str) -> None:
+    """Write `target`, which is there only when it is complete."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    options = {"provider": "CPUExecutionProvider", "export": True}
+    model = SentenceTransformer(str(source), backend="onnx", model_kwargs=options)
+    model.save_pretrained(str(partial))
+    cpu = "avx512_vnni" if "avx512_vnni" in Path("/proc/cpuinfo").read_text() else "avx2"
+    export_dynamic_quantized_onnx_model(model, cpu, str(partial))
+    (made,) = (partial / "onnx").glob("model_qint8_*.onnx")
+    made.replace(partial / int8_file)
+    partial.replace(target)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
