@@ -66,12 +66,13 @@ def time_in_turns(
     return seconds
 
 
-def ratio(rung: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+def ratio(rung: NDArray[np.float64], reference: NDArray[np.float64], *, quantile: float = 0.5) -> float:
     """How many times longer `rung` takes, float64[rounds, runs] both.
 
-    The median over rounds of the ratio of the round's medians: what slows a whole round cancels out.
+    The median over rounds of the ratio of the round's medians: what slows a whole round cancels out. Another `quantile`
+    tells how sure that is.
     """
-    return float(np.median(np.median(rung, axis=1) / np.median(reference, axis=1)))
+    return float(np.quantile(np.median(rung, axis=1) / np.median(reference, axis=1), quantile))
 
 
 def tokens_per_second(load: Load, seconds: NDArray[np.float64]) -> float:

@@ -50,8 +50,8 @@ def test_what_was_measured_is_shown_with_the_winner(exported: Bundle) -> None:
         for precision, speed in speeds.items()
     ]  # fmt: skip
     trials = [
-        Trial(change="kept change", speedup=1.2, speedups={"short": 1.2}, failed=[], kept=True),
-        Trial(change="bad change", speedup=0, speedups={}, failed=["a gate"], kept=False),
+        Trial(change="kept change", speedup=1.2, speedups={"short": 1.2}, least=1.1, failed=[], kept=True),
+        Trial(change="bad change", speedup=0, speedups={}, least=0, failed=["a gate"], kept=False),
     ]
     fastest = Tuned(features=("avx2",), runtime="onnxruntime", precision="int8")
     tuning = Tuning(form=Form(), trials=trials, engines=engines, fastest=fastest)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bundle.arrays import Ids
 from bundle.layout import TUNING
@@ -30,6 +31,8 @@ class FakeVerifier:
     """How a field's change from its default changes the time."""
     spoilt_by: str = ""
     """The field whose change fails a gate."""
+    disturbed: NDArray[np.float64] = field(default_factory=lambda: np.ones(3))
+    """By how much faster forms are slowed down, round by round."""
     text_encoder: Any = field(default_factory=lambda: SimpleNamespace(max_length=64))
     ids: list[Ids] = field(default_factory=lambda: [np.ones(4, dtype=np.int32)])
 
@@ -55,7 +58,11 @@ def write_form(target: Path, /, *, form: Form) -> None:
 def search(verifier: FakeVerifier, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Form, dict[str, Trial]]:
     def fake_times(contenders: Mapping[str, Contender], loads: Mapping[str, Load]) -> Seconds:
         times = {name: verifier.seconds(cast("Form", contender.encoder)) for name, contender in contenders.items()}
-        return {name: {load: np.full((3, 2), seconds) for load in loads} for name, seconds in times.items()}
+        rounds = verifier.disturbed[:, None] * np.ones(2)
+        return {
+            name: {load: seconds * (rounds if seconds < 1 else np.ones_like(rounds)) for load in loads}
+            for name, seconds in times.items()
+        }
 
     monkeypatch.setattr("export.tuning.time_in_turns", fake_times)
     told: list[str] = []
@@ -73,6 +80,15 @@ def test_what_makes_a_graph_faster_is_kept_and_built_upon(tmp_path: Path, monkey
     assert trials["GELU by tanh: yes"].speedup == pytest.approx(1.25), "against the best form before it"
     assert trials["normalisation fused: yes"].speedup == pytest.approx(1 / 1.5)
     assert not trials["tables in int8: no"].kept, "one per cent is noise"
+
+
+def test_what_is_faster_in_half_of_the_rounds_only_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = FakeVerifier({"fused_attention": 0.5})
+    verifier.disturbed = np.array([1.0, 0.9, 2.2, 2.5])
+    form, trials = search(verifier, tmp_path, monkeypatch)
+    assert form == Form()
+    assert trials["attention fused: no"].speedup > 1.2
+    assert trials["attention fused: no"].least < 1
 
 
 def test_what_fails_a_gate_is_no_candidate_however_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
