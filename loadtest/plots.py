@@ -44,9 +44,9 @@ def _latency_over_time(report: Report) -> str:
     rows = report.timeline
     high = max(row.max for row in rows if row.max is not None)
     lines = [
-        Line("max", [(row.start + row.seconds / 2, row.max) for row in rows]),
-        Line("p99", [(row.start + row.seconds / 2, row.p99) for row in rows]),
         Line("p50", [(row.start + row.seconds / 2, row.p50) for row in rows]),
+        Line("p99", [(row.start + row.seconds / 2, row.p99) for row in rows]),
+        Line("max", [(row.start + row.seconds / 2, row.max) for row in rows]),
     ]
     return plot("Latency over time", linear_axis("s", report.seconds), linear_axis("ms", high), lines)
 
