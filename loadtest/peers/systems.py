@@ -106,7 +106,7 @@ def _infinity(places: Places, engine: str, title: str, least_cosine: float) -> S
         name=f"infinity-{engine}",
         title=title,
         command=(
-            *(places.python(INFINITY), "-m", "infinity_emb", "v2", "--model-id", model),
+            *(str(Path(places.python(INFINITY)).with_name("infinity_emb")), "v2", "--model-id", model),
             *("--engine", engine, "--device", "cpu", "--url-prefix", "/v1", "--served-model-name", "disco"),
             *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"),
         ),
