@@ -11,8 +11,6 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.choice import choose
 from bundle.layout import Bundle
 from bundle.manifest import Precision, Runtime
-from bundle.onnx_encoder import OnnxEncoder
-from bundle.openvino_encoder import OpenVinoEncoder
 
 
 class Encoder(Protocol):
@@ -61,7 +59,12 @@ def open_encoder(
     """
     choice = choose(bundle, precision=precision, runtime=runtime)
     graph, dimension = bundle.path / choice.graph.path, bundle.manifest.dimension
+    # Imported here: a server whose engines are processes of their own needs none of these libraries itself.
     if choice.runtime == "openvino":
+        from bundle.openvino_encoder import OpenVinoEncoder
+
         return OpenVinoEncoder(graph, dimension=dimension, threads=threads)
+    from bundle.onnx_encoder import OnnxEncoder
+
     made_for = "" if choice.graph.target == "any" else f" for {choice.graph.target}"
     return OnnxEncoder(graph, dimension=dimension, label=f"{choice.graph.precision}{made_for}", threads=threads)

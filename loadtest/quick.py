@@ -4,18 +4,17 @@ Server against bare engine and student against teacher, measured in turns within
 """
 
 import argparse
-import json
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from loadtest.bare_engine import SCRIPT, open_bare_engine
 from loadtest.machine import describe_machine
 from loadtest.peers.errors import AbsentError
 from loadtest.peers.measure import Load, measure
@@ -42,21 +41,6 @@ class QuickRecord(msgspec.Struct, frozen=True, kw_only=True):
     """By name; higher is better for all of them."""
 
 
-class BareEngine:
-    """A process that embeds without a server, and tells how fast."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def ask(self, question: object) -> Any:
-        """One line there, one line back; both JSON."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
 def measure_ratios(teacher: Path, student: Path, engine: Path, *, rounds: int, seconds: float) -> dict[str, Spread]:
     """Measure all, in turns, for `rounds` rounds of six times `seconds`.
 
@@ -71,7 +55,8 @@ def measure_ratios(teacher: Path, student: Path, engine: Path, *, rounds: int, s
             for system in our_systems(teacher, student)
         }
         engines = {
-            load: running.enter_context(_bare_engine(engine, student, texts[load.length].texts)) for load in (ONE, MANY)
+            load: running.enter_context(open_bare_engine(student, texts[load.length].texts, script=engine))
+            for load in (ONE, MANY)
         }
         for server in servers.values():
             server.hold()
@@ -82,7 +67,8 @@ def measure_ratios(teacher: Path, student: Path, engine: Path, *, rounds: int, s
                 for load in (ONE, MANY):
                     figures[name, load] = measure(server, load, texts[load.length], seconds=seconds)
                 server.hold()
-            bare_ms, bare_rate = engines[ONE].ask(["one", seconds]) * 1e3, engines[MANY].ask(["all", seconds])
+            bare_ms = engines[ONE].seconds_of_one(seconds) * 1e3
+            bare_rate = engines[MANY].texts_per_second(seconds)
             one, many = figures[STUDENT, ONE], figures[STUDENT, MANY]
             for name, ratio in {
                 "bare engine's time of the server's, 1 client": bare_ms / one.p50_ms,
@@ -102,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.quick", description=__doc__)
     parser.add_argument("--teacher", type=Path, default=Path("build/peers/models/bundle"), help="its bundle")
     parser.add_argument("--student", type=Path, default=Path("students/disco-minilm-l3"), help="its bundle")
-    parser.add_argument("--engine", type=Path, default=Path("benchmarks/bare_engine.py"), help="the bare engine")
+    parser.add_argument("--engine", type=Path, default=SCRIPT, help="the bare engine")
     parser.add_argument("--rounds", type=int, default=7, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2, help="of every measurement (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/quick"), help="folder (default: %(default)s)")
@@ -128,18 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, ratio in ratios.items():
         print(f"{name:55} {ratio.median:6.3f}  ({ratio.min:.3f}–{ratio.max:.3f})")
     return 0
-
-
-@contextmanager
-def _bare_engine(script: Path, bundle: Path, texts: list[str]) -> Iterator[BareEngine]:
-    command: list[str | Path] = [sys.executable, script, bundle]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        engine = BareEngine(process)
-        try:
-            engine.ask(texts)
-            yield engine
-        finally:
-            process.kill()
 
 
 if __name__ == "__main__":

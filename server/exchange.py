@@ -137,26 +137,6 @@ async def embed_for(
     return await _embed(request, model, model.service.embed, texts, reading, urgency)
 
 
-@contextmanager
-def _charged(request: HttpRequest, model: Model, texts: int) -> Iterator[None]:
-    """Charge the request's API key, where there are limits, unless the queue has no room for the texts."""
-    rates: RateLimits | None = request.app.state.rates
-    if rates is None:
-        yield
-        return
-    model.service.check_count(texts)  # before anything is charged
-    key = request.scope["state"][API_KEY]
-    if seconds := rates.take(key, texts):
-        model.metrics.refused["rate"].inc()
-        message = f"more texts than this API key's {rates.texts_per_second:g} per second; nothing was accepted"
-        raise OverloadedError(message, reason="rate", retry_after=math.ceil(seconds))
-    try:
-        yield
-    except OverloadedError:
-        rates.give_back(key, texts)
-        raise
-
-
 async def embed_tokens_for(
     request: HttpRequest,
     model: Model,
@@ -191,6 +171,26 @@ async def _embed(
         embedded = await embed(texts, reading, partial(_client_gone, request.receive), urgency)
     work.embedded = embedded
     return embedded
+
+
+@contextmanager
+def _charged(request: HttpRequest, model: Model, texts: int) -> Iterator[None]:
+    """Charge the request's API key, where there are limits, unless the queue has no room for the texts."""
+    rates: RateLimits | None = request.app.state.rates
+    if rates is None:
+        yield
+        return
+    model.service.check_count(texts)  # before anything is charged
+    key = request.scope["state"][API_KEY]
+    if seconds := rates.take(key, texts):
+        model.metrics.refused["rate"].inc()
+        message = f"more texts than this API key's {rates.texts_per_second:g} per second; nothing was accepted"
+        raise OverloadedError(message, reason="rate", retry_after=math.ceil(seconds))
+    try:
+        yield
+    except OverloadedError:
+        rates.give_back(key, texts)
+        raise
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,9 +40,9 @@ def compare(settings: Settings, command: str) -> Record:
     references = reference_vectors(places, CHECKED)
     texts = make_texts(places.teacher / "tokenizer.json", seed=settings.seed)
     loads = [load for load in all_loads() if not settings.loads or any(part in load.name for part in settings.loads)]
-    wanted = [system for system in systems(places) if _is_wanted(system.name, settings.only)]
     if not loads:
         raise PreparationError(f"--loads: none of {', '.join(load.name for load in all_loads())} is meant")
+    wanted = choose_systems(systems(places), settings.only)
     logs = places.environments / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as running:
@@ -73,9 +73,20 @@ def compare(settings: Settings, command: str) -> Record:
     )
 
 
-def _is_wanted(name: str, only: list[str]) -> bool:
-    # Ours is always there: everything is a ratio to it.
-    return not only or name == OURS or any(name.startswith(prefix) for prefix in only)
+def choose_systems(known: Sequence[System], prefixes: Sequence[str]) -> list[System]:
+    """Those whose names begin so, and ours, to which everything is a ratio; all of them without `prefixes`.
+
+    Raises:
+        PreparationError: no name begins with one of `prefixes`.
+    """
+    for prefix in prefixes:
+        if not any(system.name.startswith(prefix) for system in known):
+            raise PreparationError(
+                f"--only {prefix}: no system's name begins so; there are {', '.join(system.name for system in known)}"
+            )
+    return [
+        system for system in known if not prefixes or system.name == OURS or system.name.startswith(tuple(prefixes))
+    ]
 
 
 def _start(system: System, places: Places, logs: Path, patience: float) -> AbstractContextManager[Server]:

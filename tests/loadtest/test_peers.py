@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from loadtest.peers.answers import check, read_vectors
+from loadtest.peers.comparison import choose_systems
 from loadtest.peers.environments import install, versions
-from loadtest.peers.errors import AbsentError
+from loadtest.peers.errors import AbsentError, PreparationError
 from loadtest.peers.measure import Figures, Load, all_loads, measure
 from loadtest.peers.record import make_rows
 from loadtest.peers.server import serve
-from loadtest.peers.systems import System
+from loadtest.peers.systems import OURS, System
 from loadtest.peers.texts import LONG_TOKENS, SHORT_TOKENS, Texts, make_texts
 from loadtest.peers.turns import take_turns
 
@@ -236,3 +237,14 @@ def test_an_environment_is_made_once_and_pips_complaint_is_the_reason(tmp_path: 
     requirements.write_text("./absent-package\n")
     with pytest.raises(AbsentError, match=r"pip cannot install nothing\.txt: ERROR"):
         install(requirements, tmp_path / "nothing")
+
+
+def test_only_takes_names_by_their_beginning_and_ours_in_any_case() -> None:
+    known = [stand_in(name=OURS), stand_in(name="infinity-torch"), stand_in(name="infinity-optimum"), stand_in()]
+    assert choose_systems(known, []) == known
+    assert choose_systems(known, ["infinity"]) == known[:3]
+
+
+def test_only_refuses_what_no_system_is_called() -> None:
+    with pytest.raises(PreparationError, match=r"--only infinty: .* ours-teacher, stand-in"):
+        choose_systems([stand_in(name=OURS), stand_in()], ["stand", "infinty"])
