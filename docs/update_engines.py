@@ -5,12 +5,14 @@ With --check it only tells whether the pages are up to date (exit status 1 if no
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from update_readme import ROOT, STUDENT, fill
 
 DOCS = ROOT / "docs"
-ENGINES = ROOT / "benchmarks" / "engine.json"
+ENGINES = [ROOT / "benchmarks" / name for name in ("engine-amx.json", "engine.json")]
+"""The last run of `make bench-engine`, and one kept of a machine with AMX."""
 LADDER = ROOT / "benchmarks" / "ladder.json"
 TUNING = STUDENT / "tuning.json"
 BASELINE = "ONNX Runtime, O3 + quantize_dynamic"
@@ -20,7 +22,7 @@ NOT_YET = "*Not measured yet.*"
 def main() -> int:
     """Rewrite or check the marked parts of the pages."""
     sections = {
-        "export.md": {"engines": engines_table(), "forms": forms_table()},
+        "export.md": {"engines": "\n\n".join(map(engines_table, ENGINES)), "forms": forms_table()},
         "training.md": {"ladder": ladder_table()},
     }
     is_current = True
@@ -34,9 +36,9 @@ def main() -> int:
     return 1 if "--check" in sys.argv[1:] and not is_current else 0
 
 
-def engines_table() -> str:
+def engines_table(file: Path) -> str:
     """Thousands of tokens a second by engine and load, with the multiple of the baseline, for each model."""
-    record = json.loads(ENGINES.read_text())
+    record = json.loads(file.read_text())
     parts = []
     for model in dict.fromkeys(row["model"] for row in record["rows"]):
         rows = [row for row in record["rows"] if row["model"] == model]

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
@@ -14,9 +15,12 @@ def main(source: Path, target: Path, int8_file: str) -> None:
     shutil.copytree(source, partial)
     options = {"provider": "CPUExecutionProvider", "export": True}
     model = SentenceTransformer(str(source), backend="onnx", model_kwargs=options)
-    model.save_pretrained(str(partial))
     cpu = "avx512_vnni" if "avx512_vnni" in Path("/proc/cpuinfo").read_text() else "avx2"
-    export_dynamic_quantized_onnx_model(model, cpu, str(partial))
+    with TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        export_dynamic_quantized_onnx_model(model, cpu, saved)
+        # The graphs alone: the other files name classes that older versions, which some peers need, do not have.
+        shutil.copytree(Path(saved) / "onnx", partial / "onnx", dirs_exist_ok=True)
     (made,) = (partial / "onnx").glob("model_qint8_*.onnx")
     made.replace(partial / int8_file)
     partial.replace(target)

@@ -96,7 +96,12 @@ def serve(system: System, log: Path, *, patience: float) -> Iterator[Server]:
         try:
             # A process group of its own, to be held and ended as one; Ctrl-C goes to this program alone.
             process = subprocess.Popen(
-                command, stdout=output, stderr=output, env=os.environ | system.variables, start_new_session=True
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=system.folder,
+                env=os.environ | system.variables,
+                start_new_session=True,
             )
         except OSError as error:
             raise AbsentError(f"{command[0]} cannot be started: {error.strerror}") from error

@@ -51,6 +51,8 @@ class System:
     packages: tuple[str, ...] = ()
     """Whose versions decide how fast it is."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where it is started; None: where this program is."""
     reference: Reference = "teacher"
     least_cosine: float = FLOAT32
     served_name: str = "disco"
@@ -100,18 +102,31 @@ def _ours(name: str, title: str, bundle: Path, reference: Reference) -> System:
 
 
 def _infinity(places: Places, engine: str, title: str, least_cosine: float) -> System:
-    # It keeps graphs that it has optimised in the hub's cache, or beside the model where that has an absolute path.
-    model, cache = os.path.relpath(places.teacher), str(places.environments / "cache")
+    # Of a model's relative path it finds ONNX files only where that is the folder it is started in; given an absolute
+    # one, it would write the graphs that it optimises beside the model instead of into the hub's cache.
+    cache = str(places.environments / "cache")
     return System(
         name=f"infinity-{engine}",
         title=title,
         command=(
-            *(str(Path(places.python(INFINITY)).with_name("infinity_emb")), "v2", "--model-id", model),
-            *("--engine", engine, "--device", "cpu", "--url-prefix", "/v1", "--served-model-name", "disco"),
+            *(str(Path(places.python(INFINITY)).with_name("infinity_emb")), "v2", "--model-id", "."),
+            *(
+                "--engine",
+                engine,
+                "--device",
+                "cpu",
+                "--pooling-method",
+                "mean",
+                "--url-prefix",
+                "/v1",
+                "--served-model-name",
+                "disco",
+            ),
             *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"),
         ),
         route="openai",
         environment=INFINITY,
+        folder=places.teacher,
         packages=("infinity-emb", "torch", "transformers", "optimum", "onnxruntime"),
         variables={"INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1", "HF_HOME": cache},
         least_cosine=least_cosine,
