@@ -1,7 +1,9 @@
 """Which graph of a bundle runs in which engine on this machine, and why. Loads nothing."""
 
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from importlib.util import find_spec
+from pathlib import Path
 
 from bundle.cpu import Cpu, detect_cpu, features, suits
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
@@ -20,21 +22,33 @@ class Choice:
 
 
 def choose(
-    bundle: Bundle, *, precision: Precision | None = None, runtime: Runtime | None = None, cpu: Cpu | None = None
+    bundle: Bundle,
+    *,
+    precision: Precision | None = None,
+    runtime: Runtime | None = None,
+    cpu: Cpu | None = None,
+    gpu: bool | None = None,
 ) -> Choice:
-    """What was measured to be fastest on a CPU like this one; else ONNX Runtime with the first graph that is right.
+    """Where there is a GPU the graph for it; what was measured to be fastest on a CPU like this one; else ONNX Runtime.
+
+    ONNX Runtime takes the first graph that is right.
 
     Args:
         bundle: an opened bundle.
         precision: take only such graphs.
         runtime: take this engine.
         cpu: the kind of machine; by default this one.
+        gpu: whether graphs for GPUs can be run; by default whether they can be here.
 
     Raises:
         UnsupportedGraphError: no graph of the bundle is right here.
         MissingRuntimeError: `runtime` is not installed.
     """
     cpu = cpu or detect_cpu()
+    gpu = has_gpu() if gpu is None else gpu
+    for graph in bundle.manifest.graphs:
+        if gpu and graph.target == "cuda" and precision in (None, graph.precision) and runtime != "openvino":
+            return Choice(graph, "onnxruntime", "made for the GPU that is here")
     tuned = bundle.manifest.tuned
     if tuned and precision is None and runtime is None and tuned.features == features() and is_installed(tuned.runtime):
         graph = _first_right(bundle, tuned.precision, cpu)
@@ -58,6 +72,11 @@ def is_installed(runtime: Runtime) -> bool:
     return find_spec(runtime) is not None
 
 
+def has_gpu(device: Path = Path("/dev/nvidiactl")) -> bool:
+    """Whether there is an NVIDIA GPU and the ONNX Runtime that can use it."""
+    return device.exists() and bool(list(distributions(name="onnxruntime-gpu")))
+
+
 def _first_right(bundle: Bundle, precision: Precision | None, cpu: Cpu) -> Graph:
     graphs = bundle.manifest.graphs
     wanted = [graph for graph in graphs if precision in (None, graph.precision)]
@@ -68,6 +87,11 @@ def _first_right(bundle: Bundle, precision: Precision | None, cpu: Cpu) -> Graph
         if suits(graph.target, cpu):
             return graph
     found = ", ".join(graph.target for graph in wanted)
+    if found == "cuda":
+        raise UnsupportedGraphError(
+            f"{bundle.path}: its {wanted[0].precision} graph is for NVIDIA GPUs with the package onnxruntime-gpu, "
+            "which is not what is here; leave the precision out, or export with another one"
+        )
     raise UnsupportedGraphError(
         f"{bundle.path} has graphs for {found}, which would be wrong on this CPU; export again with --target {cpu}"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 Cpu = Literal["avx2", "avx512_vnni", "arm64"]
-Target = Literal["any"] | Cpu
+Target = Literal["any", "cuda"] | Cpu
 
 # What decides which engine and which numbers are fast, by the names that Linux gives them on x86 and ARM.
 _FAST_ARITHMETIC = (
@@ -36,7 +36,9 @@ def saturates(cpu: Cpu) -> bool:
 
 
 def suits(target: Target, cpu: Cpu) -> bool:
-    """Whether a graph made for `target` computes the right thing on `cpu`: 8-bit weights need sums of 32 bits."""
+    """Whether a graph made for `target` is for `cpu` too: 8-bit weights need sums of 32 bits, and no GPU is a CPU."""
+    if target == "cuda":
+        return False
     return target == "any" or saturates(target) or not saturates(cpu)
 
 

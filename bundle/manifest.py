@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 SHORTEST_MAX_LENGTH = 3  # one token of text between two special ones
 
 Pooling = Literal["mean", "cls"]
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]
 Runtime = Literal["onnxruntime", "openvino"]
 
 

@@ -22,8 +22,8 @@ TOKENS = "last_hidden_state"
 _REQUIRED_INPUTS = {"input_ids", "attention_mask"}
 _OPTIONAL_INPUTS = {"token_type_ids"}
 
-# Two passes of plain operators take a quarter of the time that the CPU's fused one takes.
-_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+SLOW_FUSIONS = ["SkipLayerNormFusion"]
+"""What ONNX Runtime would fuse by itself: two passes of plain operators take a quarter of the fused one's time."""
 
 # Memory for batches of up to so many padded tokens stays with the session: to have the kernel clear fresh pages for
 # every batch costs up to a quarter of the time. What a larger batch took is given back after it.
@@ -41,7 +41,7 @@ class OnnxEncoder(PaddingEncoder):
         """
         try:
             self._session = ort.InferenceSession(
-                graph, _session_options(threads), providers=_providers(), disabled_optimizers=_SLOW_FUSIONS
+                graph, session_options(threads), providers=_providers(), disabled_optimizers=SLOW_FUSIONS
             )
         except Exception as error:
             raise UnsupportedGraphError(f"{graph}: ONNX Runtime cannot load it: {error}") from error
@@ -82,7 +82,8 @@ class OnnxEncoder(PaddingEncoder):
         return vectors
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
+def session_options(threads: int) -> ort.SessionOptions:
+    """How sessions compute: on `threads` threads that do not spin, and without what only costs memory here."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

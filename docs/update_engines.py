@@ -1,4 +1,4 @@
-"""Writes the tables of engines, of graph forms and of the ladder into the docs from committed JSON: `make readme`.
+"""Writes the tables of engines, graph forms, operators and rungs into the docs from committed JSON: `make readme`.
 
 With --check it only tells whether the pages are up to date (exit status 1 if not).
 """
@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from update_readme import ROOT, STUDENT, fill
+from update_readme import ROOT, fill
 
 DOCS = ROOT / "docs"
 ENGINES = [ROOT / "benchmarks" / name for name in ("engine-amx.json", "engine.json")]
 """The last run of `make bench-engine`, and one kept of a machine with AMX."""
 LADDER = ROOT / "benchmarks" / "ladder.json"
-TUNING = STUDENT / "tuning.json"
+TUNING = ROOT / "benchmarks" / "tuning.json"
+"""The `tuning.json` of a bundle of the teacher."""
 BASELINE = "ONNX Runtime, O3 + quantize_dynamic"
+LEAST_SHARE = 0.01
+"""Operators that never take as much of the time are left out."""
 NOT_YET = "*Not measured yet.*"
 
 
@@ -24,6 +27,7 @@ def main() -> int:
     sections = {
         "export.md": {"engines": "\n\n".join(map(engines_table, ENGINES)), "forms": forms_table()},
         "training.md": {"ladder": ladder_table()},
+        "benchmarks.md": {"operators": operators_table()},
     }
     is_current = True
     for page, contents in sections.items():
@@ -63,8 +67,36 @@ def engines_table(file: Path) -> str:
     return "\n\n".join([*parts, note])
 
 
+def operators_table() -> str:
+    """Microseconds a token of every kind of operator that matters, for the whole model of the last run."""
+    record = json.loads(ENGINES[-1].read_text())
+    if not record.get("operators"):
+        return NOT_YET
+    model = record["operators"][0]["model"]
+    rows = [row for row in record["operators"] if row["model"] == model]
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    found = {(row["operator"], row["shape"]): row for row in rows}
+    names = dict.fromkeys(row["operator"] for row in rows if row["share"] >= LEAST_SHARE)
+    lines = [f"| {model}, int8 | {' | '.join(shape.replace('x', ' × ') for shape in shapes)} |"]
+    lines.append("|---|" + "---|" * len(shapes))
+    for name in names:
+        cells = [operator_cell(found.get((name, shape))) for shape in shapes]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    totals = [sum(row["us_per_token"] for row in rows if row["shape"] == shape) for shape in shapes]
+    lines.append(f"| all operators | {' | '.join(f'{total:.1f}' for total in totals)} |")
+    note = (
+        f"Microseconds a token on one thread, with its share; {record['machine']['processor']} (`make bench-engine`)."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def operator_cell(row: dict[str, Any] | None) -> str:
+    """Its time, or nothing where it does not occur."""
+    return f"{row['us_per_token']:.1f} ({row['share']:.0%})" if row else ""
+
+
 def forms_table() -> str:
-    """What each change of the shipped student's int8 graph did."""
+    """What each change of the teacher's int8 graph did."""
     if not TUNING.is_file():
         return NOT_YET
     tuning = json.loads(TUNING.read_text())

@@ -15,7 +15,9 @@ from export.contents import Contents, fill
 from export.errors import GateFailedError, OccupiedTargetError
 from export.examine import examine
 from export.forms import Form
+from export.fusion import Fusion
 from export.graph import export_graph
+from export.half import halve
 from export.hub import push, require_token
 from export.quantize import quantize
 from export.reference import TorchReference
@@ -49,7 +51,12 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
         to_onnx = export_table if student.static else export_graph
         to_onnx(student, graphs["fp32"])
 
-        form, fusion = Form(smoothing=settings.smoothing), None
+        fusions: dict[Precision, Fusion] = {}
+        if "fp16" in settings.precision:
+            graphs["fp16"] = Path(workspace) / "fp16.onnx"
+            fusions["fp16"] = halve(graphs["fp32"], graphs["fp16"])
+
+        form = Form(smoothing=settings.smoothing)
         trials: list[Trial] = []
         if "int8" in settings.precision:
             _announce(console, 3, f"Quantising for {target}")
@@ -57,10 +64,10 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
             if settings.tune and not student.static:
                 form, trials = search_form(form, to_int8, Path(workspace), verifier, settings, tell=tell)
             graphs["int8"] = Path(workspace) / "int8.onnx"
-            fusion = to_int8(graphs["int8"], form=form)
+            fusions["int8"] = to_int8(graphs["int8"], form=form)
 
         _announce(console, 4, "Comparing with torch")
-        quality = examine(graphs, fusion, verifier, settings, data, tell=tell)
+        quality = examine(graphs, fusions, verifier, settings, data, tell=tell)
         print_gates(quality, console)
         if quality.failed:
             names = ", ".join(gate.name for gate in quality.failed)

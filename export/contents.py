@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bundle.cpu import Cpu
+from bundle.cpu import Cpu, Target
 from bundle.layout import MODEL_CARD, ONNX_FOLDER, QUALITY, QUALITY_PAGE, TUNING
 from bundle.manifest import Graph, Manifest, Precision, Provenance
 from export.card import compose_card, read_card, teacher_of
@@ -20,7 +20,9 @@ from export.source import Student
 from export.tuning import Tuning
 
 MAIN_GRAPH = f"{ONNX_FOLDER}/model.onnx"
-"""The one that readers open which know only one: the fp32 graph, or the only one there is."""
+"""The one that readers open which know only one: the fp32 graph, or what is nearest to running everywhere."""
+_PREFERENCE: tuple[Precision, ...] = ("fp16", "int8", "fp32")
+"""A server takes the first that is right on its machine: fp16 on GPUs alone."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
             Graph(
                 path=path,
                 precision=precision,
-                target=contents.target if precision == "int8" else "any",
+                target=_target(precision, contents.target),
                 batch_spread=quality.parity[precision].batch_spread,
             )
             for precision, path in paths.items()
@@ -84,9 +86,16 @@ def fill(staged: Path, contents: Contents, settings: ExportSettings) -> Manifest
     )
 
 
+def _target(precision: Precision, int8_target: Cpu) -> Target:
+    if precision == "int8":
+        return int8_target
+    return "cuda" if precision == "fp16" else "any"
+
+
 def _graph_paths(precisions: Sequence[Precision]) -> dict[Precision, str]:
     """Where the graph of each precision lies, the preferred one first."""
-    if "fp32" not in precisions:
-        return {"int8": MAIN_GRAPH}
-    int8: dict[Precision, str] = {"int8": f"{ONNX_FOLDER}/model_int8.onnx"} if "int8" in precisions else {}
-    return int8 | {"fp32": MAIN_GRAPH}
+    ordered = [precision for precision in _PREFERENCE if precision in precisions]
+    main = ordered[-1]
+    return {
+        precision: MAIN_GRAPH if precision == main else f"{ONNX_FOLDER}/model_{precision}.onnx" for precision in ordered
+    }

@@ -25,7 +25,7 @@ TORCH = "torch"
 
 def examine(
     graphs: dict[Precision, Path],
-    fusion: Fusion | None,
+    fusions: dict[Precision, Fusion],
     verifier: Verifier,
     settings: ExportSettings,
     data: Path | None,
@@ -34,14 +34,13 @@ def examine(
 ) -> Quality:
     """Measure every graph against torch and judge those that will be in the bundle; `tell` shows the progress.
 
-    `fusion` is what became of the int8 graph's attention. The fp32 graph is judged even where only its int8 form is
+    `fusions` are what became of the graphs' attention. The fp32 graph is judged even where only its int8 form is
     bundled: a fault there is a fault of both.
     """
     encoders = {precision: verifier.open(graph, precision) for precision, graph in graphs.items()}
     parity = {precision: verifier.parity(encoder) for precision, encoder in encoders.items()}
     gates = [token_gate(verifier.same_tokens)]
-    if fusion is not None:
-        gates.append(fusion_gate(fusion, verifier.family))
+    gates += [fusion_gate(precision, fusion, verifier.family) for precision, fusion in fusions.items()]
     for precision, found in parity.items():
         gates += parity_gates(precision, found, settings)
     encode: dict[str, Encode] = {TORCH: verifier.reference.embed}

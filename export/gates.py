@@ -35,10 +35,10 @@ def token_gate(same_tokens: float) -> Gate:
     return at_least("texts with torch's very token ids", same_tokens, 1.0)
 
 
-def fusion_gate(fusion: Fusion, family: str | None) -> Gate:
+def fusion_gate(precision: Precision, fusion: Fusion, family: str | None) -> Gate:
     """Another version of the optimizer must not lose the speed unnoticed."""
     expected = fusion.layers if fusion.wanted and family in FUSED else 0
-    return at_least("layers with fused attention", fusion.fused, expected)
+    return at_least(f"{precision} layers with fused attention", fusion.fused, expected)
 
 
 def parity_gates(precision: Precision, parity: Parity, settings: ExportSettings) -> list[Gate]:
@@ -46,6 +46,8 @@ def parity_gates(precision: Precision, parity: Parity, settings: ExportSettings)
     measured = parity.cosine
     if precision == "fp32":
         return [at_least("fp32 worst cosine", measured.worst, settings.fp32_worst)]
+    if precision == "fp16":
+        return [at_least("fp16 worst cosine", measured.worst, settings.fp16_worst)]
     return [
         at_least("int8 mean cosine", measured.mean, settings.int8_mean),
         at_least("int8 1st percentile", measured.first_percentile, settings.int8_first_percentile),

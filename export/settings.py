@@ -1,9 +1,9 @@
 """Every setting of an export, declared once: flag, environment variable, default and help text. Exports nothing."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 from bundle.cpu import Cpu
@@ -39,7 +39,9 @@ class ExportSettings(BaseSettings):
     )
     out: Path = Field(description="folder of the bundle to write")
     precision: list[Precision] = Field(
-        ["int8", "fp32"], min_length=1, description="graph to include, repeatable; default: int8 and fp32"
+        ["int8", "fp32"],
+        min_length=1,
+        description="graph to include, repeatable, fp16 for GPUs; default: int8, fp32",
     )
     target: Cpu | Literal["auto"] = Field(
         "auto", description="CPU that int8 is made for; avx2 is right on every x86 CPU; auto: this machine's"
@@ -60,6 +62,7 @@ class ExportSettings(BaseSettings):
     private: bool = Field(False, description="with --push-to-hub: where the model is new there, hide it from others")
 
     fp32_worst: float = Field(0.9999, le=1, description="gate: least cosine between fp32 and torch")
+    fp16_worst: float = Field(0.9995, le=1, description="gate: least cosine between fp16 and torch")
     int8_mean: float = Field(0.997, le=1, description="gate: mean cosine between int8 and torch")
     int8_first_percentile: float = Field(0.99, le=1, description="gate: 1st percentile of those cosines")
     int8_worst: float = Field(0.97, le=1, description="gate: least of those cosines")
@@ -78,3 +81,11 @@ class ExportSettings(BaseSettings):
     @classmethod
     def _each_once(cls, precision: list[Precision]) -> list[Precision]:
         return list(dict.fromkeys(precision))
+
+    @model_validator(mode="after")
+    def _something_to_tune(self) -> Self:
+        if self.tune and self.precision == ["fp16"]:
+            raise ValueError(
+                "--tune measures what this CPU can run, and fp16 is for GPUs: add --precision int8 or fp32"
+            )
+        return self

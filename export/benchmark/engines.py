@@ -24,18 +24,18 @@ ROOF = "bf16 matrix products alone"
 BASELINE = "ONNX Runtime, O3 + quantize_dynamic"
 """What one gets by following the tutorials."""
 OURS = "ONNX Runtime, int8 of this project"
+OUR_GRAPH = "ours.onnx"
 
 
 def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[str, Encoder]:
     """All engines by name, slowest first as far as that is known, each with one thread.
 
-    `texts` (int32[length] each) are what int8 is calibrated on; graphs are written to `workspace`.
+    `texts` (int32[length] each) are what int8 is calibrated on; graphs are written to `workspace`, ours as OUR_GRAPH.
     """
     torch.set_num_threads(1)
     dimension = student.dimension
-    plain, dynamic, dynamic_o3, ours = (
-        workspace / f"{name}.onnx" for name in ("plain", "dynamic", "dynamic_o3", "ours")
-    )
+    ours = workspace / OUR_GRAPH
+    plain, dynamic, dynamic_o3 = (workspace / f"{name}.onnx" for name in ("plain", "dynamic", "dynamic_o3"))
     export_graph(student, plain)
     o3 = optimize_o3(student, plain, workspace)
     for source, target in ((plain, dynamic), (o3, dynamic_o3)):

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bundle.timing import Load, Seconds, ratio, tokens_per_second
 from export.benchmark.engines import BASELINE, ROOF
+from export.benchmark.operators import OperatorShare
 
 WIDTH = 120
 """In characters; what is no terminal would have 80, and fold every figure."""
@@ -32,6 +33,8 @@ class EngineBenchmark(msgspec.Struct, frozen=True, kw_only=True):
 
     machine: dict[str, str | int | list[str]]
     rows: list[Row]
+    operators: list[OperatorShare]
+    """Where the time of this project's int8 graph goes in ONNX Runtime."""
 
 
 def make_rows(seconds: Seconds, loads: Mapping[str, Load], model: str) -> list[Row]:

@@ -15,7 +15,8 @@ from bundle.cpu import features
 from bundle.provenance import available_cores, commit, processor, versions
 from bundle.timing import Contender, loads_within, time_in_turns
 from export import samples
-from export.benchmark.engines import open_engines
+from export.benchmark.engines import OUR_GRAPH, open_engines
+from export.benchmark.operators import OperatorShare, profile_operators
 from export.benchmark.record import EngineBenchmark, Row, make_rows, print_table
 from export.benchmark.shortened import keep_layers
 from export.errors import UnsupportedArchitectureError
@@ -46,11 +47,12 @@ def run_benchmark(
     student = open_student(reference, name=name)
     if student.static:
         raise UnsupportedArchitectureError(f"{reference}: a static model has no layers; nothing is there to compare")
-    rows = _measure(student, rounds, console)
+    rows, operators = _measure(student, rounds, console)
     if layers:
         with TemporaryDirectory(prefix="disco-benchmark-") as folder:
             keep_layers(student.path, layers, Path(folder) / "model")
-            rows += _measure(open_student(str(Path(folder) / "model"), name=layers_name), rounds, console)
+            more = _measure(open_student(str(Path(folder) / "model"), name=layers_name), rounds, console)
+            rows, operators = rows + more[0], operators + more[1]
     record = EngineBenchmark(
         machine={
             "processor": processor() or "unknown",
@@ -63,12 +65,13 @@ def run_benchmark(
             **versions([*_LIBRARIES, "openvino"] if is_installed("openvino") else _LIBRARIES),
         },
         rows=rows,
+        operators=operators,
     )
     write_atomically(out, encode_report(record))
     console.print(f"written: {out}", markup=False, highlight=False)
 
 
-def _measure(student: Student, rounds: int, console: Console) -> list[Row]:
+def _measure(student: Student, rounds: int, console: Console) -> tuple[list[Row], list[OperatorShare]]:
     text_encoder = open_text_encoder(student)
     texts = text_encoder.encode([*samples.sentences(), *samples.ladder(text_encoder)])
     loads = loads_within(student.max_length)
@@ -77,5 +80,6 @@ def _measure(student: Student, rounds: int, console: Console) -> list[Row]:
         engines = open_engines(student, texts, Path(workspace))
         contenders = {engine: Contender(encoder, ids) for engine, encoder in engines.items()}
         seconds = time_in_turns(contenders, loads, rounds=rounds)
+        operators = profile_operators(Path(workspace) / OUR_GRAPH, ids, loads, model=student.name)
     print_table(seconds, loads, student.name, console)
-    return make_rows(seconds, loads, student.name)
+    return make_rows(seconds, loads, student.name), operators

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from bundle.choice import choose
+from bundle.choice import choose, has_gpu
 from bundle.cpu import Cpu, Target, features
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.layout import Bundle
@@ -95,3 +96,29 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(
     installed(monkeypatch, openvino=False)
     with pytest.raises(MissingRuntimeError, match=r"disco-embeddings\[openvino\]"):
         choose(tiny_bundle, runtime="openvino")
+
+
+def test_a_graph_for_gpus_is_taken_where_there_is_one_and_never_elsewhere(tiny_bundle: Bundle) -> None:
+    bundle = with_graphs(tiny_bundle, ("fp16", "cuda"), ("int8", "avx2"), ("fp32", "any"), tuned=tuned())
+    assert choose(bundle, gpu=True).graph.target == "cuda"
+    assert choose(bundle, gpu=True, precision="int8").graph.target == "avx2", "asked for"
+    assert choose(bundle, gpu=False, runtime="onnxruntime").graph.target == "avx2"
+
+
+def test_who_asks_for_the_gpus_graph_without_one_is_told_so(tiny_bundle: Bundle) -> None:
+    bundle = with_graphs(tiny_bundle, ("fp16", "cuda"), ("fp32", "any"))
+    with pytest.raises(UnsupportedGraphError, match=r"fp16 graph is for NVIDIA GPUs.*onnxruntime-gpu"):
+        choose(bundle, gpu=False, precision="fp16")
+
+
+@pytest.mark.parametrize("device", [True, False])
+def test_a_gpu_needs_a_device_and_its_onnx_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: bool
+) -> None:
+    file = tmp_path / "nvidiactl"
+    if device:
+        file.touch()
+    monkeypatch.setattr("bundle.choice.distributions", lambda **_: [])
+    assert not has_gpu(file)
+    monkeypatch.setattr("bundle.choice.distributions", lambda **_: ["onnxruntime-gpu"])
+    assert has_gpu(file) is device

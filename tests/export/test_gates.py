@@ -56,6 +56,11 @@ def test_fp32_must_be_the_same_everywhere() -> None:
     assert not all(gate.passed for gate in parity_gates("fp32", parity(worst=0.9998), SETTINGS))
 
 
+def test_half_precision_has_a_bound_of_its_own() -> None:
+    assert all(gate.passed for gate in parity_gates("fp16", parity(worst=0.9996), SETTINGS))
+    assert not all(gate.passed for gate in parity_gates("fp16", parity(worst=0.9994), SETTINGS))
+
+
 def test_sts_decides_where_it_was_scored() -> None:
     scores = {"torch": 80.0, "int8": 79.4}
     assert not quality_gate("int8", parity(), scores, SETTINGS).passed
@@ -69,4 +74,6 @@ def test_sts_decides_where_it_was_scored() -> None:
     ("family", "fused", "passed"), [("bert", 3, True), ("bert", 2, False), ("mpnet", 0, True), (None, 0, True)]
 )
 def test_attention_must_be_fused_where_it_can_be(family: str | None, fused: int, passed: bool) -> None:
-    assert fusion_gate(Fusion(layers=3, fused=fused), family).passed is passed
+    gate = fusion_gate("int8", Fusion(layers=3, fused=fused), family)
+    assert gate.passed is passed
+    assert gate.name.startswith("int8")

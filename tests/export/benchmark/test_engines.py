@@ -57,6 +57,11 @@ def test_the_record_has_a_row_for_every_engine_model_and_load(tiny_teacher: Path
         "engine", "model", "threads", "shape", "tokens_per_s", "min", "max",
     }  # fmt: skip
     assert all(engine in shown.getvalue() for engine in engines)
+    for shape in ("1x16", "32x16", "16x32"):
+        shares = [row for row in record.operators if row.model == "half" and row.shape == shape]
+        assert sum(row.share for row in shares) == pytest.approx(1, abs=0.01)
+        assert {"QAttention", "LayerNormalization"} < {row.operator for row in shares}
+        assert [row.share for row in shares] == sorted((row.share for row in shares), reverse=True)
 
 
 def test_a_static_student_has_nothing_to_compare(tmp_path: Path) -> None:
