@@ -20,7 +20,7 @@ from export.graph import export_graph, open_sentence_encoder, optimize_o3
 from export.quantize import quantize
 from export.source import Student
 
-ROOF = "bf16 matrix products alone"
+ROOF, INT8_ROOF = "bf16 matrix products alone", "int8 matrix products alone"
 BASELINE = "ONNX Runtime, O3 + quantize_dynamic"
 """What one gets by following the tutorials."""
 OURS = "ONNX Runtime, int8 of this project"
@@ -65,7 +65,8 @@ def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[st
     }
     if is_installed("openvino"):
         engines["OpenVINO"] = OpenVinoEncoder(plain, dimension=dimension)
-    engines[ROOF] = MatrixProducts(_weights(student))
+    weights = _weights(student)
+    engines |= {ROOF: MatrixProducts(weights, "bf16"), INT8_ROOF: MatrixProducts(weights, "int8")}
     return engines
 
 

@@ -38,17 +38,18 @@ class TorchEncoder(PaddingEncoder):
 
 
 class MatrixProducts:
-    """The products of a model's tokens with its weights in bfloat16, and nothing else: a roof for every engine.
+    """The products of a model's tokens with its weights in bfloat16 or int8, and nothing else: a roof for every engine.
 
     The weights lie as oneDNN wants them. Attention's own products, which depend on the text, are left out.
     """
 
-    def __init__(self, weights: Sequence[Tensor]) -> None:
+    def __init__(self, weights: Sequence[Tensor], arithmetic: Literal["bf16", "int8"]) -> None:
         """`weights` are the layers' matrices in order, each [outputs, inputs]."""
-        self._layers = [_packed(weight) for weight in weights]
+        pack, self._inputs = (packed_bf16, torch.bfloat16) if arithmetic == "bf16" else (packed_int8, torch.uint8)
+        self._layers = [(weight.shape[1], pack(weight)) for weight in weights]
+        self.description = f"{arithmetic} matrix products alone"
 
     dimension = 0
-    description = "bf16 matrix products alone"
 
     def cost(self, lengths: Sequence[int]) -> int:
         """Nothing is padded."""
@@ -58,16 +59,35 @@ class MatrixProducts:
         """Multiply; what comes out means nothing."""
         with torch.no_grad():
             for width, multiply in self._layers:
-                multiply(torch.ones(len(ids), width, dtype=torch.bfloat16))
+                multiply(torch.ones(len(ids), width, dtype=self._inputs))
         return np.empty((len(offsets) - 1, 0), dtype=np.float32)
 
 
-def _packed(weight: Tensor) -> tuple[int, Callable[[Tensor], Tensor]]:
-    matrix = weight.to(torch.bfloat16)
-    packed = torch.ops.mkldnn._reorder_linear_weight(matrix)
+Multiply = Callable[[Tensor], Tensor]
+
+
+def packed_bf16(weight: Tensor) -> Multiply:
+    """Multiply tokens, bfloat16[n, inputs], by `weight`."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(torch.bfloat16))
 
     def multiply(tokens: Tensor) -> Tensor:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(tokens, packed, None, "none", [], "")
         return product
 
-    return matrix.shape[1], multiply
+    return multiply
+
+
+def packed_int8(weight: Tensor) -> Multiply:
+    """Multiply tokens, uint8[n, inputs], by `weight` as int8 with a scale for each output."""
+    scales = weight.abs().amax(dim=1).float() / 127
+    packed = torch.ops.onednn.qlinear_prepack((weight / scales[:, None]).round().to(torch.int8), None)
+    zeros = torch.zeros(len(weight), dtype=torch.int)
+
+    def multiply(tokens: Tensor) -> Tensor:
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            *(tokens, 1.0, 0, packed, scales, zeros, None),  # the tokens' scale and zero, the weights, no bias
+            *(1.0, 0, torch.float32, "none", [], ""),  # nothing after the product
+        )
+        return product
+
+    return multiply

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from bundle.arrays import flatten
 from bundle.quality import cosine
 from bundle.timing import LOADS
 from export.benchmark import run
-from export.benchmark.engines import BASELINE, OURS, ROOF, open_engines
+from export.benchmark.engines import BASELINE, INT8_ROOF, OURS, ROOF, open_engines
 from export.benchmark.record import EngineBenchmark
+from export.benchmark.torch_engines import Multiply, packed_bf16, packed_int8
 from export.errors import UnsupportedArchitectureError
 from export.source import open_student
 from export.verify import open_text_encoder
@@ -32,7 +35,8 @@ def test_every_engine_computes_the_same_student(tiny_teacher: Path, tmp_path: Pa
     engines = open_engines(student, texts, tmp_path)
     assert {BASELINE, OURS, ROOF, "OpenVINO", "torch.compile bf16"} < engines.keys()
     reference = engines.pop("torch fp32").encode(*flatten(texts))
-    engines.pop(ROOF)
+    for roof in (ROOF, INT8_ROOF):
+        engines.pop(roof).encode(*flatten(texts))
     for name, engine in engines.items():
         vectors = engine.encode(*flatten(texts))
         assert vectors.dtype == np.float32, name
@@ -71,3 +75,12 @@ def test_a_static_student_has_nothing_to_compare(tmp_path: Path) -> None:
             str(student), tmp_path / "engine.json", name=None, layers=[], layers_name="", rounds=1, command="this"
         )
     assert not (tmp_path / "engine.json").exists()
+
+
+@pytest.mark.parametrize("pack", [packed_bf16, packed_int8])
+def test_the_roof_multiplies_by_the_weights(pack: Callable[[Tensor], Multiply]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, tokens = torch.randn(48, 32, generator=generator), torch.randint(0, 4, (5, 32), generator=generator)
+    given = tokens.to(torch.bfloat16 if pack is packed_bf16 else torch.uint8)
+    found, expected = pack(weight)(given).float(), tokens.float() @ weight.T
+    assert float((found - expected).norm() / expected.norm()) < 0.01
