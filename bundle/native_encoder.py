@@ -1,0 +1,96 @@
+"""The native engine behind the `Encoder` contract: BERT-type encoders in the kernels of `disco_native`, no padding.
+
+Needs the package disco-native, imported when the first graph is opened. Knows no bundle.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from bundle.arrays import Ids, Offsets, Vectors
+from bundle.bert_graph import find_weights
+from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
+from bundle.manifest import Pooling
+from bundle.onnx_file import read_onnx
+
+ISA_VARIABLE = "DISCO_NATIVE_ISA"
+"""Names the instruction set to use, instead of the fastest that the CPU has."""
+
+
+class NativeEncoder:
+    """Runs one graph, fp32 (in bf16) or int8, without ONNX Runtime."""
+
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        dimension: int,
+        pooling: Pooling,
+        normalized: bool,
+        threads: int = 1,
+        isa: str | None = None,
+    ) -> None:
+        """Load `graph`; `isa` as `DISCO_NATIVE_ISA`.
+
+        Raises:
+            UnsupportedModelError: the graph is no BERT-type encoder of this dimension.
+            UnsupportedGraphError: the file is damaged, or the CPU lacks `isa`.
+        """
+        native = _import_native()
+        weights = find_weights(read_onnx(graph), pooling=pooling, normalized=normalized)
+        isa = isa or os.environ.get(ISA_VARIABLE) or native.instruction_sets()[0]
+        try:
+            model = native.Model(weights)
+            self._encoder = native.Encoder(model, isa, threads)
+        except ValueError as error:
+            raise UnsupportedGraphError(f"{graph}: {error}") from error
+        if model.dimension != dimension:
+            raise UnsupportedModelError(f"{graph}: tokens have {model.dimension} components, vectors {dimension}")
+        self._dimension = dimension
+        self._description = f"native {model.precision} {isa}"
+        self.encodes_tokens = True
+
+    @property
+    def dimension(self) -> int:
+        """See `Encoder`."""
+        return self._dimension
+
+    @property
+    def description(self) -> str:
+        """See `Encoder`."""
+        return self._description
+
+    @staticmethod
+    def cost(lengths: Sequence[int]) -> int:
+        """See `Encoder`: nothing is padded."""
+        return sum(lengths)
+
+    def encode(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `Encoder`.
+
+        Raises:
+            InvalidTokensError: an id is outside of the vocabulary.
+            TextTooLongError: a text has more tokens than the model has positions.
+        """
+        return self._encode(ids, offsets, pooled=True)
+
+    def encode_tokens(self, ids: Ids, offsets: Offsets) -> Vectors:
+        """See `TokenEncoder`."""
+        return self._encode(ids, offsets, pooled=False)
+
+    def _encode(self, ids: Ids, offsets: Offsets, *, pooled: bool) -> Vectors:
+        try:
+            vectors: Vectors = self._encoder.encode(ids, offsets, pooled=pooled)
+        except IndexError as error:
+            raise InvalidTokensError(str(error)) from error
+        except ValueError as error:
+            raise TextTooLongError(str(error)) from error
+        return vectors
+
+
+def _import_native() -> ModuleType:
+    import disco_native
+
+    module: ModuleType = disco_native
+    return module
