@@ -39,22 +39,30 @@ void multiply_block(const Element* rows, std::size_t stride, const Element* pane
     constexpr int kGroup = 4 / static_cast<int>(sizeof(Element));  // elements of depth that one step takes
     const std::size_t panel_size = static_cast<std::size_t>(depth) * kPanel;
     decltype(no_sums(Sum{})) totals[Rows][Panels];
-    for (auto& row : totals) {
-        for (auto& total : row) total = no_sums(Sum{});
+    // Loops that are not unrolled before all else keep the sums in memory instead of in registers.
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 3
+        for (int p = 0; p < Panels; ++p) totals[r][p] = no_sums(Sum{});
     }
     for (int k = 0; k < depth; k += kGroup) {
         __m512i weights[Panels];
+#pragma GCC unroll 3
         for (int p = 0; p < Panels; ++p) {
             weights[p] = _mm512_loadu_si512(panels + static_cast<std::size_t>(p) * panel_size + k * kPanel);
         }
+#pragma GCC unroll 8
         for (int r = 0; r < Rows; ++r) {
             std::int32_t group;
             __builtin_memcpy(&group, rows + static_cast<std::size_t>(r) * stride + k, sizeof group);
             const __m512i activations = _mm512_set1_epi32(group);
+#pragma GCC unroll 3
             for (int p = 0; p < Panels; ++p) totals[r][p] = dot(totals[r][p], activations, weights[p], Element{});
         }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 3
         for (int p = 0; p < Panels; ++p) {
             store_sums(sums + static_cast<std::size_t>(r) * sums_stride + p * kPanel, totals[r][p]);
         }
