@@ -95,7 +95,7 @@ def _residual(walk: GraphWalk, summands: Sequence[str]) -> tuple[str, list[str]]
 
 def _activation(walk: GraphWalk, value: str) -> tuple[list[str], bool]:
     """The summands of what is activated to give `value`, and whether by tanh."""
-    source = walk.common_source(value, lambda name: walk.is_product(walk.summands(name)))
+    source = walk.common_source(value, walk.is_linear)
     return walk.summands(source), is_tanh_gelu(walk, value, source)
 
 
@@ -144,7 +144,7 @@ def _fused_attention(walk: GraphWalk, node: Node) -> tuple[Linear, int, str]:
 
 def _is_embedded(walk: GraphWalk, value: str) -> bool:
     """Whether `value` is the normalised sum of rows of tables."""
-    return not any(walk.is_product([name]) for name in _norm(walk, value)[1])
+    return not any(walk.is_product(name) for name in _norm(walk, value)[1])
 
 
 def _tables(walk: GraphWalk, summands: Sequence[str]) -> tuple[np.ndarray, Floats | None, Floats]:

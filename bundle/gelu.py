@@ -1,12 +1,15 @@
 """Telling GELU from other activations, and its two forms apart, by what a graph computes rather than by how."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import UnsupportedModelError
 from bundle.graph_walk import GraphWalk
+
+_Doubles = NDArray[np.float64]
 
 _POINTS = np.linspace(-4, 4, 81)
 _TOLERANCE = 1e-5  # the two forms are 4e-4 apart; graphs hold their constants in fp32
@@ -25,7 +28,7 @@ def is_tanh_gelu(walk: GraphWalk, value: str, source: str) -> bool:
     raise UnsupportedModelError(f"{value}: the activation is not GELU")
 
 
-def _evaluate(walk: GraphWalk, value: str, source: str) -> NDArray[np.float64]:
+def _evaluate(walk: GraphWalk, value: str, source: str) -> _Doubles:
     if value == source:
         return _POINTS
     if walk.is_constant(value):
@@ -34,23 +37,25 @@ def _evaluate(walk: GraphWalk, value: str, source: str) -> NDArray[np.float64]:
     if node.operator not in _OPERATORS:
         raise UnsupportedModelError(f"{value}: {node.operator} in an activation")
     operands = [_evaluate(walk, name, source) for name in node.inputs]
-    result: NDArray[np.float64] = _OPERATORS[node.operator](*operands)
+    result: _Doubles = _OPERATORS[node.operator](*operands)
     return result
 
 
-def _erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.vectorize(math.erf)(x)
+def _erf(x: _Doubles) -> _Doubles:
+    return np.array([math.erf(value) for value in x.flat]).reshape(x.shape)
 
 
-def _gelu_erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x * (0.5 + 0.5 * _erf(x / math.sqrt(2)))
+def _gelu_erf(x: _Doubles) -> _Doubles:
+    activated: _Doubles = x * (0.5 + 0.5 * _erf(x / math.sqrt(2)))
+    return activated
 
 
-def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+def _gelu_tanh(x: _Doubles) -> _Doubles:
+    activated: _Doubles = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return activated
 
 
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[..., _Doubles]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,

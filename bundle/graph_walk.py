@@ -1,6 +1,6 @@
 """Walking an ONNX graph backwards: who makes a value, and what it is made of. Knows operators, no models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +55,14 @@ class GraphWalk:
             return [value]
         return [term for name in node.inputs for term in self.summands(name)]
 
-    def is_product(self, summands: Sequence[str]) -> bool:
-        """Whether one of `summands` is the product of something with a constant matrix."""
-        return any(
-            self.is_made_by(name, *PRODUCTS) and self.is_constant(self._producers[name].inputs[1]) for name in summands
-        )
+    def is_product(self, value: str) -> bool:
+        """Whether `value` is the product of something with a constant matrix."""
+        return self.is_made_by(value, *PRODUCTS) and self.is_constant(self._producers[value].inputs[1])
+
+    def is_linear(self, value: str) -> bool:
+        """Whether `value` is such products and constants, added up."""
+        summands = [name for name in self.summands(value) if not self.is_constant(name)]
+        return bool(summands) and all(self.is_product(name) for name in summands)
 
     def common_source(self, value: str, is_source: Callable[[str], bool]) -> str:
         """The one value, told by `is_source`, that everything before `value` is computed from."""

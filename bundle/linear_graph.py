@@ -31,9 +31,15 @@ def join(linears: Sequence[Linear]) -> Linear:
     for other in linears[1:]:
         if (other.input is None) != (first.input is None) or other.outliers or first.outliers:
             raise UnsupportedModelError("query, key and value are not of one kind")
-        if first.input and other.input and (other.input.scale, other.input.zero) != (first.input.scale, first.input.zero):
+        if (
+            first.input
+            and other.input
+            and (other.input.scale, other.input.zero) != (first.input.scale, first.input.zero)
+        ):
             raise UnsupportedModelError("query, key and value read their input by different scales")
-    biases = [np.zeros(linear.weights.shape[1], np.float32) if linear.bias is None else linear.bias for linear in linears]
+    biases = [
+        np.zeros(linear.weights.shape[1], np.float32) if linear.bias is None else linear.bias for linear in linears
+    ]
     scales = [linear.scales for linear in linears if linear.scales is not None]
     return Linear(
         weights=np.concatenate([linear.weights for linear in linears], axis=1),

@@ -4,18 +4,31 @@ Needs the package disco-native, imported when the first graph is opened. Knows n
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from weakref import WeakValueDictionary
 
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.bert_graph import find_weights
-from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
+from bundle.errors import (
+    InvalidTokensError,
+    MissingRuntimeError,
+    TextTooLongError,
+    UnsupportedGraphError,
+    UnsupportedModelError,
+)
 from bundle.manifest import Pooling
 from bundle.onnx_file import read_onnx
 
 ISA_VARIABLE = "DISCO_NATIVE_ISA"
 """Names the instruction set to use, instead of the fastest that the CPU has."""
+
+# Models that some encoder of this process holds: those to come share their weights.
+_models: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+_opening = threading.Lock()
 
 
 class NativeEncoder:
@@ -36,12 +49,12 @@ class NativeEncoder:
         Raises:
             UnsupportedModelError: the graph is no BERT-type encoder of this dimension.
             UnsupportedGraphError: the file is damaged, or the CPU lacks `isa`.
+            MissingRuntimeError: disco-native is not installed, or not for this Python.
         """
         native = _import_native()
-        weights = find_weights(read_onnx(graph), pooling=pooling, normalized=normalized)
         isa = isa or os.environ.get(ISA_VARIABLE) or native.instruction_sets()[0]
         try:
-            model = native.Model(weights)
+            model = _open_model(native, graph, pooling, normalized=normalized)
             self._encoder = native.Encoder(model, isa, threads)
         except ValueError as error:
             raise UnsupportedGraphError(f"{graph}: {error}") from error
@@ -89,8 +102,23 @@ class NativeEncoder:
         return vectors
 
 
-def _import_native() -> ModuleType:
-    import disco_native
+def _open_model(native: ModuleType, graph: Path, pooling: Pooling, *, normalized: bool) -> Any:
+    status = graph.stat()
+    key = (graph.resolve(), status.st_ino, status.st_mtime_ns, status.st_size, pooling, normalized)
+    with _opening:
+        model = _models.get(key)
+        if model is None:
+            model = native.Model(find_weights(read_onnx(graph), pooling=pooling, normalized=normalized))
+            _models[key] = model
+    return model
 
+
+def _import_native() -> ModuleType:
+    try:
+        import disco_native
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"disco-native cannot be imported, build it anew by `make native`: {error}"
+        ) from error
     module: ModuleType = disco_native
     return module

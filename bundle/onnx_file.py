@@ -6,6 +6,7 @@ are views of the file, which stays mapped into memory.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bundle.errors import UnsupportedGraphError
 
 Constant: TypeAlias = NDArray[Any]
+Attribute: TypeAlias = int | float | tuple[int, ...] | Constant
 
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _MODEL_GRAPH = 7
@@ -22,9 +24,16 @@ _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_OUTPUT = 1, 5, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_INTS = 1, 2, 3, 5, 8
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_EXTERNAL = 1, 2, 8, 9, 13
-_TENSOR_TYPED = {4: np.dtype("<f4"), 7: np.dtype("<i8")}  # float_data and int64_data
-_TENSOR_INT32 = 5  # int32_data: also holds what is smaller
-_TYPES = {1: np.dtype("<f4"), 2: np.dtype("u1"), 3: np.dtype("i1"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
+_TENSOR_FLOATS, _TENSOR_INT32S, _TENSOR_INT64S = 4, 5, 7  # int32_data also holds what is smaller
+_TYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+}
+_UNREAD = np.dtype("u1")
+"""Types that no encoder of ours is made of are not told apart."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -37,7 +46,7 @@ class Node:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, int | float | tuple[int, ...] | Constant] = field(default_factory=dict)
+    attributes: dict[str, Attribute] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ def read_onnx(path: Path) -> OnnxGraph:
         UnsupportedGraphError: not an ONNX file, or its weights are in other files.
     """
     try:
-        content = memoryview(np.memmap(path, dtype=np.uint8, mode="r"))
+        with path.open("rb") as file:
+            content = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
         (graph,) = (value for number, value in _fields(content) if number == _MODEL_GRAPH)
         return _graph(graph)
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
@@ -73,18 +83,16 @@ def _graph(message: memoryview) -> OnnxGraph:
             outputs.append(next(_text(name) for number, name in _fields(value) if number == 1))
         elif number == _GRAPH_NODE:
             node = _node(value)
-            if node.operator == "Constant" and isinstance(constant := node.attributes.get("value"), np.ndarray):
-                constants[node.outputs[0]] = constant
+            if node.operator == "Constant" and isinstance(held := node.attributes.get("value"), np.ndarray):
+                constants[node.outputs[0]] = held
             else:
                 nodes.append(node)
     return OnnxGraph(tuple(nodes), constants, tuple(outputs))
 
 
 def _node(message: memoryview) -> Node:
-    texts: dict[int, list[str]] = {
-        number: [] for number in (_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR)
-    }
-    attributes = {}
+    texts: dict[int, list[str]] = {number: [] for number in (_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR)}
+    attributes: dict[str, Attribute] = {}
     for number, value in _fields(message):
         if number in texts:
             texts[number].append(_text(value))
@@ -101,8 +109,9 @@ def _node(message: memoryview) -> Node:
     )
 
 
-def _attribute(message: memoryview) -> tuple[str, int | float | tuple[int, ...] | Constant | None]:
-    name, ints = "", []
+def _attribute(message: memoryview) -> tuple[str, Attribute | None]:
+    name = ""
+    ints: list[int] = []
     found: int | float | Constant | None = None
     for number, value in _fields(message):
         if number == _ATTRIBUTE_NAME:
@@ -114,34 +123,32 @@ def _attribute(message: memoryview) -> tuple[str, int | float | tuple[int, ...] 
         elif number == _ATTRIBUTE_TENSOR:
             found = _tensor(value)[1]
         elif number == _ATTRIBUTE_INTS:
-            ints += [_signed(value)] if isinstance(value, int) else _packed(value)
+            ints += _ints(value)
     return name, tuple(ints) if ints else found
 
 
 def _tensor(message: memoryview) -> tuple[str, Constant]:
-    name, shape, kind = "", [], 0
-    values: Constant | None = None
-    small: list[int] = []
+    name, kind = "", 0
+    shape: list[int] = []
+    raw: memoryview | None = None
+    whole: list[int] = []
     for number, value in _fields(message):
         if number == _TENSOR_DIMS:
-            shape += [_signed(value)] if isinstance(value, int) else _packed(value)
+            shape += _ints(value)
         elif number == _TENSOR_TYPE:
             kind = value
         elif number == _TENSOR_NAME:
             name = _text(value)
-        elif number == _TENSOR_RAW:
-            values = np.frombuffer(value, dtype=_TYPES.get(kind, np.dtype("u1")))
-        elif number in _TENSOR_TYPED and not isinstance(value, int):
-            dtype = _TENSOR_TYPED[number]
-            values = np.frombuffer(value, dtype) if dtype.kind == "f" else np.array(_packed(value), dtype)
-        elif number == _TENSOR_INT32:
-            small += [_signed(value)] if isinstance(value, int) else _packed(value)
+        elif number in (_TENSOR_RAW, _TENSOR_FLOATS):
+            raw = value
+        elif number in (_TENSOR_INT32S, _TENSOR_INT64S):
+            whole += _ints(value)
         elif number == _TENSOR_EXTERNAL:
             raise ValueError(f"{name} lies in another file")
-    if small:
-        values = np.array(small, dtype=_TYPES[kind])
-    if values is None:
-        values = np.empty(0, dtype=_TYPES.get(kind, np.dtype("u1")))
+    dtype = _TYPES.get(kind, _UNREAD)
+    if kind not in _TYPES:
+        return name, np.empty(0, dtype)
+    values = np.array(whole, dtype) if raw is None else np.frombuffer(raw, dtype)
     return name, values.reshape(shape)
 
 
@@ -180,11 +187,14 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
             raise ValueError("a number has no end")
 
 
-def _packed(message: memoryview) -> list[int]:
+def _ints(value: int | memoryview) -> list[int]:
+    """What a repeated whole number holds, one by one or packed."""
+    if isinstance(value, int):
+        return [_signed(value)]
     values, position = [], 0
-    while position < len(message):
-        value, position = _varint(message, position)
-        values.append(_signed(value))
+    while position < len(value):
+        number, position = _varint(value, position)
+        values.append(_signed(number))
     return values
 
 

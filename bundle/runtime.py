@@ -11,6 +11,7 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.choice import choose
 from bundle.layout import Bundle
 from bundle.manifest import Precision, Runtime
+from bundle.native_encoder import NativeEncoder
 from bundle.onnx_encoder import OnnxEncoder
 from bundle.openvino_encoder import OpenVinoEncoder
 
@@ -56,11 +57,14 @@ def open_encoder(
     """Load what `bundle.choice.choose` picks, with `threads` compute threads.
 
     Raises:
-        UnsupportedGraphError: no graph fits, or the one that does cannot be loaded.
+        UnsupportedGraphError: no graph fits, or the one that does cannot be loaded by `runtime`.
         MissingRuntimeError: `runtime` is not installed.
     """
     choice = choose(bundle, precision=precision, runtime=runtime)
     graph, dimension = bundle.path / choice.graph.path, bundle.manifest.dimension
+    if choice.runtime == "native":
+        pooling, normalized = bundle.manifest.pooling, bundle.manifest.normalized
+        return NativeEncoder(graph, dimension=dimension, pooling=pooling, normalized=normalized, threads=threads)
     if choice.runtime == "openvino":
         return OpenVinoEncoder(graph, dimension=dimension, threads=threads)
     made_for = "" if choice.graph.target == "any" else f" for {choice.graph.target}"

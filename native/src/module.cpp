@@ -201,7 +201,7 @@ Output multiply(const std::string& isa, const FloatMatrix& rows, nb::handle line
 NB_MODULE(_native, module) {
     using namespace disco;
 
-    nb::class_<SharedModel>(module, "Model")
+    nb::class_<SharedModel>(module, "Model", nb::is_weak_referenceable())
         .def("__init__", [](SharedModel* self, nb::handle weights) {
             new (self) SharedModel{std::make_shared<const Model>(read_weights(weights)), weights.attr("words"),
                                    weights.attr("word_scales")};

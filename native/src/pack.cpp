@@ -2,24 +2,44 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <vector>
 
 namespace disco {
 namespace {
 
-std::size_t position(int row, int column, int depth, int group) {
-    const std::size_t panel = static_cast<std::size_t>(column / kPanel) * static_cast<std::size_t>(depth) * kPanel;
-    const int inside = row / group * kPanel * group + column % kPanel * group + row % group;
-    return panel + static_cast<std::size_t>(inside);
+// Where each entry of an axis goes. The place of a weight within its panels is the sum of what its row and its column
+// contribute.
+using Places = std::vector<std::size_t>;
+
+Places row_places(int count, const Placement& placement, int group) {
+    Places places;
+    for (int i = 0; i < count; ++i) {
+        const int row = placement(i);
+        places.push_back(static_cast<std::size_t>(row / group * group * kPanel + row % group));
+    }
+    return places;
+}
+
+Places column_places(int count, const Placement& placement, int depth, int group) {
+    Places places;
+    for (int i = 0; i < count; ++i) {
+        const int column = placement(i);
+        const std::size_t panel = static_cast<std::size_t>(column / kPanel) * static_cast<std::size_t>(depth) * kPanel;
+        places.push_back(panel + static_cast<std::size_t>(column % kPanel * group));
+    }
+    return places;
 }
 
 void pack_bytes(const LinearWeights& weights, const Placement& inputs, const Placement& outputs, Product& product) {
+    const Places rows = row_places(weights.inputs, inputs, 4);
+    const Places columns = column_places(weights.outputs, outputs, product.depth, 4);
     product.bytes = Buffer<std::uint8_t>(static_cast<std::size_t>(product.depth) * static_cast<std::size_t>(product.columns));
-    std::vector<std::int64_t> column_sums(static_cast<std::size_t>(weights.outputs));
+    std::vector<std::int64_t> column_sums(columns.size());
     const std::int8_t* value = weights.bytes;
-    for (int row = 0; row < weights.inputs; ++row) {
-        for (int column = 0; column < weights.outputs; ++column, ++value) {
-            product.bytes[position(inputs(row), outputs(column), product.depth, 4)] = static_cast<std::uint8_t>(*value);
-            column_sums[static_cast<std::size_t>(column)] += *value;
+    for (const std::size_t row : rows) {
+        for (std::size_t c = 0; c < columns.size(); ++c, ++value) {
+            product.bytes[row + columns[c]] = static_cast<std::uint8_t>(*value);
+            column_sums[c] += *value;
         }
     }
     product.input.inverse = Buffer<float>(static_cast<std::size_t>(product.depth));
@@ -38,12 +58,12 @@ void pack_bytes(const LinearWeights& weights, const Placement& inputs, const Pla
 }
 
 void pack_halves(const LinearWeights& weights, const Placement& inputs, const Placement& outputs, Product& product) {
+    const Places rows = row_places(weights.inputs, inputs, 2);
+    const Places columns = column_places(weights.outputs, outputs, product.depth, 2);
     product.halves = Buffer<Bf16Bits>(static_cast<std::size_t>(product.depth) * static_cast<std::size_t>(product.columns));
     const float* value = weights.floats;
-    for (int row = 0; row < weights.inputs; ++row) {
-        for (int column = 0; column < weights.outputs; ++column, ++value) {
-            product.halves[position(inputs(row), outputs(column), product.depth, 2)] = to_bf16(*value);
-        }
+    for (const std::size_t row : rows) {
+        for (const std::size_t column : columns) product.halves[row + column] = to_bf16(*value++);
     }
     for (int column = 0; column < product.columns; ++column) product.scales[static_cast<std::size_t>(column)] = 1;
 }
