@@ -38,8 +38,8 @@ def find_weights(graph: OnnxGraph, *, pooling: Pooling, normalized: bool) -> Wei
         layers.insert(0, layer)
         heads.add(layer_heads)
         tanh.add(layer_tanh)
-    if not layers or len(heads) > 1 or len(tanh) > 1:
-        raise UnsupportedModelError("the graph has no layers, or layers that differ in heads or activation")
+    if len(heads) != 1 or len(tanh) != 1:
+        raise UnsupportedModelError("there are no layers, or layers that differ in heads or activation")
     norm, summands = _norm(walk, value)
     words, word_scales, positions = _tables(walk, summands)
     return Weights(
@@ -144,7 +144,7 @@ def _fused_attention(walk: GraphWalk, node: Node) -> tuple[Linear, int, str]:
 
 def _is_embedded(walk: GraphWalk, value: str) -> bool:
     """Whether `value` is the normalised sum of rows of tables."""
-    return not any(walk.is_product(name) for name in _norm(walk, value)[1])
+    return all(walk.is_lookup(name) for name in _norm(walk, value)[1])
 
 
 def _tables(walk: GraphWalk, summands: Sequence[str]) -> tuple[np.ndarray, Floats | None, Floats]:

@@ -119,6 +119,13 @@ class GraphWalk:
             shape = self.producer(shape).inputs[-1]
         return int(self.constant(shape).reshape(-1)[-1])
 
+    def is_lookup(self, value: str) -> bool:
+        """Whether `lookup` can be asked for `value`."""
+        node = self._producers.get(value)
+        if node is not None and node.operator == "Mul" and self.is_made_by(node.inputs[0], "Cast"):
+            node = self._producers.get(self._producers[node.inputs[0]].inputs[0])
+        return node is not None and node.operator == "Gather"
+
     def lookup(self, value: str) -> tuple[Constant, NDArray[np.float32] | None, str]:
         """The table that `value` has rows of, its rows' scales if it is int8, and the name of the row numbers."""
         node = self.producer(value, "Gather", "Mul")

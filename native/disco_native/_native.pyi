@@ -96,9 +96,7 @@ class Encoder:
     def __init__(self, model: Model, isa: str, threads: int = 1) -> None:
         """Raises ValueError where there is no such instruction set, or the CPU lacks it."""
 
-    def encode(
-        self, ids: NDArray[np.int32], offsets: NDArray[np.int32], *, pooled: bool
-    ) -> NDArray[np.float32]:
+    def encode(self, ids: NDArray[np.int32], offsets: NDArray[np.int32], *, pooled: bool) -> NDArray[np.float32]:
         """A vector for each text, or each token.
 
         Raises IndexError for ids outside of the vocabulary, ValueError for texts that are too long.

@@ -18,7 +18,8 @@ each_isa = pytest.mark.parametrize("isa", ISAS)
 
 
 def gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x * np.array([0.5 + 0.5 * math.erf(value / math.sqrt(2)) for value in x])
+    activated: NDArray[np.float64] = x * np.array([0.5 + 0.5 * math.erf(value / math.sqrt(2)) for value in x])
+    return activated
 
 
 def tanh_gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,9 +82,7 @@ class Product:
     seed: int = field(default=0)
 
 
-products = st.builds(
-    Product, st.integers(1, 70), st.integers(1, 200), st.integers(1, 150), st.integers(0, 2**31)
-)
+products = st.builds(Product, st.integers(1, 70), st.integers(1, 200), st.integers(1, 150), st.integers(0, 2**31))
 
 
 @each_isa
@@ -123,5 +122,5 @@ def test_a_row_is_the_same_wherever_it_stands(isa: str) -> None:
 
 
 def test_an_instruction_set_that_is_none_is_refused_beside_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no instruction set 'mmx'; there are .*generic"):
+    with pytest.raises(ValueError, match=r"no instruction set 'mmx'; there are .*generic"):
         native.apply("mmx", "exp2", np.zeros(1, np.float32))

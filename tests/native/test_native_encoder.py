@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
 from bundle.native_encoder import ISA_VARIABLE, NativeEncoder
-from tests.native.conftest import LONGEST, VOCABULARY, Graphs, random_texts
+from tests.bert import LONGEST, VOCABULARY, Graphs, random_texts
 
 native = pytest.importorskip("disco_native", reason="disco-native is not built: make native")
 
