@@ -16,7 +16,10 @@ class GraphWalk:
     """A graph, looked at from its values."""
 
     def __init__(self, graph: OnnxGraph) -> None:
-        self._constants = graph.constants
+        self._constants = dict(graph.constants)
+        for node in graph.nodes:  # exporters keep one of several equal constants, and give it more names
+            if node.operator == "Identity" and node.inputs[0] in self._constants:
+                self._constants[node.outputs[0]] = self._constants[node.inputs[0]]
         self._producers = {name: node for node in graph.nodes for name in node.outputs}
 
     def producer(self, value: str, *operators: str) -> Node:

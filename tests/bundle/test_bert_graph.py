@@ -97,6 +97,15 @@ def test_scales_found_anew_for_every_batch_are_refused(graphs: Graphs, tmp_path:
         weights_of(tmp_path / "int8.onnx")
 
 
+def test_a_constant_may_have_several_names(tiny_teacher: Path, tmp_path: Path) -> None:
+    from export.graph import export_graph
+    from export.source import open_student
+
+    export_graph(open_student(str(tiny_teacher)), tmp_path / "fp32.onnx")  # its normalisations are all alike
+    assert any(node.operator == "Identity" for node in read_onnx(tmp_path / "fp32.onnx").nodes)
+    assert len(weights_of(tmp_path / "fp32.onnx").layers) == 2
+
+
 def test_another_activation_is_refused(tmp_path: Path) -> None:
     relu = build_graphs(tmp_path, Shape(hidden=48, heads=3, layers=1, feed_forward=96, activation="relu"))
     with pytest.raises(UnsupportedModelError, match="activation is not GELU"):

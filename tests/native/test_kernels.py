@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -86,6 +86,7 @@ products = st.builds(Product, st.integers(1, 70), st.integers(1, 200), st.intege
 
 
 @each_isa
+@settings(max_examples=30)
 @given(product=products)
 def test_products_of_bytes_are_exact(isa: str, product: Product) -> None:
     random = np.random.default_rng(product.seed)
@@ -98,6 +99,7 @@ def test_products_of_bytes_are_exact(isa: str, product: Product) -> None:
 
 
 @each_isa
+@settings(max_examples=30)
 @given(product=products)
 def test_products_of_halves_lose_what_rounding_takes(isa: str, product: Product) -> None:
     random = np.random.default_rng(product.seed)
