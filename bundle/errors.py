@@ -28,6 +28,10 @@ class UnsupportedGraphError(BundleError):
     """No graph of the bundle fits what was asked for, or a graph has unexpected inputs or outputs."""
 
 
+class UnsupportedModelError(UnsupportedGraphError):
+    """The native engine knows no such model; ONNX Runtime does."""
+
+
 class MissingRuntimeError(BundleError):
     """The engine that was asked for is not installed."""
 

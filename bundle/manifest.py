@@ -16,7 +16,7 @@ SHORTEST_MAX_LENGTH = 3  # one token of text between two special ones
 
 Pooling = Literal["mean", "cls"]
 Precision = Literal["fp32", "fp16", "int8"]
-Runtime = Literal["onnxruntime", "openvino"]
+Runtime = Literal["onnxruntime", "openvino", "native"]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

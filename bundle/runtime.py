@@ -54,12 +54,17 @@ def open_encoder(
     """Load what `bundle.choice.choose` picks, with `threads` compute threads.
 
     Raises:
-        UnsupportedGraphError: no graph fits, or the one that does cannot be loaded.
+        UnsupportedGraphError: no graph fits, or the one that does cannot be loaded by `runtime`.
         MissingRuntimeError: `runtime` is not installed.
     """
     choice = choose(bundle, precision=precision, runtime=runtime)
     graph, dimension = bundle.path / choice.graph.path, bundle.manifest.dimension
     # Imported here: a server whose engines are processes of their own needs none of these libraries itself.
+    if choice.runtime == "native":
+        from bundle.native_encoder import NativeEncoder
+
+        pooling, normalized = bundle.manifest.pooling, bundle.manifest.normalized
+        return NativeEncoder(graph, dimension=dimension, pooling=pooling, normalized=normalized, threads=threads)
     if choice.runtime == "openvino":
         from bundle.openvino_encoder import OpenVinoEncoder
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bundle.arrays import flatten
-from bundle.choice import is_installed
-from bundle.cpu import features
+from bundle.choice import has_fast_native, is_installed
+from bundle.cpu import detect_cpu, features
 from bundle.manifest import Precision, Runtime, Tuned
 from bundle.openvino_encoder import OpenVinoEncoder
 from bundle.runtime import Encoder
@@ -131,14 +131,18 @@ def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settin
     }
     if "fp32" in settings.precision and is_installed("openvino"):
         encoders["openvino", "fp32"] = OpenVinoEncoder(graphs["fp32"], dimension=verifier.dimension)
+    if has_fast_native(detect_cpu()):
+        for precision in settings.precision:
+            if native := verifier.open_native(graphs[precision]):
+                encoders["native", precision] = native
     names = {f"{runtime} {precision}": encoder for (runtime, precision), encoder in encoders.items()}
     seconds = _time(names, verifier)
     reference = seconds[next(iter(names))]
     loads = loads_within(verifier.text_encoder.max_length)
     times = []
     for (name, taken), (runtime, precision) in zip(seconds.items(), encoders, strict=True):
-        # OpenVINO computes in 16 bits where it can: held to what int8 must keep.
-        failed = _failed(names[name], verifier, settings) if runtime == "openvino" else []
+        # Others compute in 16 bits where they can: held to what int8 must keep.
+        failed = _failed(names[name], verifier, settings) if runtime != "onnxruntime" else []
         times.append(
             EngineTime(
                 engine=names[name].description,

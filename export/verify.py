@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bundle.arrays import Ids, Vectors, flatten, normalize
+from bundle.errors import UnsupportedModelError
 from bundle.manifest import Precision
+from bundle.native_encoder import NativeEncoder
 from bundle.onnx_encoder import OnnxEncoder
 from bundle.quality import Agreement, agreement, cosine, spearman
 from bundle.runtime import Encoder
@@ -41,6 +43,7 @@ class Verifier:
     def __init__(self, student: Student, reference: TorchReference, *, threads: int) -> None:
         self.dimension = student.dimension
         self.family = student.family
+        self._pooling, self._normalized = student.pooling, student.normalized
         self._threads = threads
         self.reference = reference
         self.text_encoder = open_text_encoder(student)
@@ -55,6 +58,13 @@ class Verifier:
     def open(self, graph: Path, precision: Precision, *, threads: int | None = None) -> Encoder:
         """Load a graph of the student as it will be served; `threads` are the verifier's unless given."""
         return OnnxEncoder(graph, dimension=self.dimension, label=precision, threads=threads or self._threads)
+
+    def open_native(self, graph: Path) -> Encoder | None:
+        """Load a graph of the student in the native engine, with one thread; None where that knows no such model."""
+        try:
+            return NativeEncoder(graph, dimension=self.dimension, pooling=self._pooling, normalized=self._normalized)
+        except UnsupportedModelError:
+            return None
 
     def parity(self, encoder: Encoder) -> Parity:
         """Compare `encoder` with torch."""

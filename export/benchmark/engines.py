@@ -8,8 +8,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 
 from bundle.arrays import Ids
-from bundle.choice import is_installed
+from bundle.choice import has_fast_native, is_installed
 from bundle.cpu import detect_cpu
+from bundle.native_encoder import NativeEncoder
 from bundle.onnx_encoder import OnnxEncoder
 from bundle.openvino_encoder import OpenVinoEncoder
 from bundle.runtime import Encoder
@@ -25,6 +26,8 @@ BASELINE = "ONNX Runtime, O3 + quantize_dynamic"
 """What one gets by following the tutorials."""
 OURS = "ONNX Runtime, int8 of this project"
 OUR_GRAPH = "ours.onnx"
+NATIVE_BF16 = "native, bf16"
+NATIVE_INT8 = "native, the same int8"
 
 
 def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[str, Encoder]:
@@ -65,6 +68,11 @@ def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[st
     }
     if is_installed("openvino"):
         engines["OpenVINO"] = OpenVinoEncoder(plain, dimension=dimension)
+    if has_fast_native(detect_cpu()):
+        for name, graph in ((NATIVE_BF16, plain), (NATIVE_INT8, ours)):
+            engines[name] = NativeEncoder(
+                graph, dimension=dimension, pooling=student.pooling, normalized=student.normalized
+            )
     weights = _weights(student)
     engines |= {ROOF: MatrixProducts(weights, "bf16"), INT8_ROOF: MatrixProducts(weights, "int8")}
     return engines

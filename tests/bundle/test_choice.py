@@ -8,7 +8,8 @@ from bundle.choice import choose, has_gpu
 from bundle.cpu import Cpu, Target, features
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.layout import Bundle
-from bundle.manifest import Graph, Precision, Tuned
+from bundle.manifest import Graph, Manifest, Precision, Provenance, Tuned
+from tests.bert import Graphs, Shape, build_graphs
 
 
 def with_graphs(bundle: Bundle, *graphs: tuple[Precision, Target], tuned: Tuned | None = None) -> Bundle:
@@ -96,6 +97,56 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(
     installed(monkeypatch, openvino=False)
     with pytest.raises(MissingRuntimeError, match=r"disco-embeddings\[openvino\]"):
         choose(tiny_bundle, runtime="openvino")
+
+
+@pytest.fixture(scope="module")
+def bert_graphs(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
+    return build_graphs(tmp_path_factory.mktemp("bert"), Shape(hidden=32, heads=2, layers=1, feed_forward=64))
+
+
+def bert_bundle(graphs: Graphs, *, precision: Precision = "int8") -> Bundle:
+    """A bundle around one graph of a BERT; only what is needed to choose by."""
+    graph = Graph(path=f"{precision}.onnx", precision=precision, target="any")
+    provenance = Provenance(student="bert", created="2026-01-01T00:00:00Z")
+    manifest = Manifest(
+        name="bert", dimension=32, max_length=64, pooling="mean", normalized=True, graphs=(graph,), files=(),
+        provenance=provenance,
+    )  # fmt: skip
+    return Bundle(graphs.fp32.parent, manifest)
+
+
+def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
+    monkeypatch.setattr("bundle.choice.find_spec", lambda name: object() if native or name != "disco_native" else None)
+
+
+def test_native_runs_int8_where_it_is_the_faster_one(bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    native_installed(monkeypatch, native=True)
+    choice = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
+    assert choice.runtime == "native"
+    assert "the native engine is the faster one" in choice.reason
+    others: tuple[Cpu, ...] = ("avx2", "arm64")
+    for cpu in others:
+        assert choose(bert_bundle(bert_graphs), cpu=cpu).runtime == "onnxruntime"
+    # bfloat16 instead of fp32 has to be asked for.
+    fp32 = bert_bundle(bert_graphs, precision="fp32")
+    assert choose(fp32, cpu="avx512_vnni").runtime == "onnxruntime"
+    assert choose(fp32, cpu="avx512_vnni", runtime="native").runtime == "native"
+    assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="onnxruntime").runtime == "onnxruntime"
+
+
+def test_why_native_is_not_chosen_is_told(
+    bert_graphs: Graphs, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native_installed(monkeypatch, native=True)
+    other = choose(with_graphs(tiny_bundle, ("int8", "avx2")), cpu="avx512_vnni")
+    assert other.runtime == "onnxruntime"
+    assert "not native: last_hidden_state: made by Gather" in other.reason
+    native_installed(monkeypatch, native=False)
+    without = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
+    assert without.runtime == "onnxruntime"
+    assert "not native: disco-native is not installed" in without.reason
+    with pytest.raises(MissingRuntimeError, match="make native"):
+        choose(bert_bundle(bert_graphs), runtime="native")
 
 
 def test_a_graph_for_gpus_is_taken_where_there_is_one_and_never_elsewhere(tiny_bundle: Bundle) -> None:

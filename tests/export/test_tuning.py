@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bundle.arrays import Ids
+from bundle.choice import has_fast_native
+from bundle.cpu import detect_cpu
 from bundle.layout import TUNING
 from bundle.quality import Agreement
 from bundle.runtime import open_encoder
@@ -113,9 +115,10 @@ def test_a_tuned_bundle_holds_the_measurements_and_is_served_by_them(
 ) -> None:
     bundle = export(tiny_teacher, tmp_path / "out", tune=True)
     tuning = msgspec.json.decode((bundle.path / TUNING).read_bytes(), type=Tuning)
-    assert [(engine.runtime, engine.precision) for engine in tuning.engines] == [
-        ("onnxruntime", "int8"), ("onnxruntime", "fp32"), ("openvino", "fp32"),
-    ]  # fmt: skip
+    expected = [("onnxruntime", "int8"), ("onnxruntime", "fp32"), ("openvino", "fp32")]
+    if has_fast_native(detect_cpu()):
+        expected += [("native", "int8"), ("native", "fp32")]
+    assert [(engine.runtime, engine.precision) for engine in tuning.engines] == expected
     assert all(engine.tokens_per_second.keys() == LOADS.keys() for engine in tuning.engines)
     assert tuning.engines[0].speedup == 1
     assert bundle.manifest.tuned == tuning.fastest

@@ -11,10 +11,12 @@ from rich.console import Console
 from torch import Tensor
 
 from bundle.arrays import flatten
+from bundle.choice import has_fast_native
+from bundle.cpu import detect_cpu
 from bundle.quality import cosine
 from bundle.timing import LOADS
 from export.benchmark import run
-from export.benchmark.engines import BASELINE, INT8_ROOF, OURS, ROOF, open_engines
+from export.benchmark.engines import BASELINE, INT8_ROOF, NATIVE_BF16, NATIVE_INT8, OURS, ROOF, open_engines
 from export.benchmark.record import EngineBenchmark
 from export.benchmark.torch_engines import Multiply, packed_bf16, packed_int8
 from export.errors import UnsupportedArchitectureError
@@ -34,6 +36,7 @@ def test_every_engine_computes_the_same_student(tiny_teacher: Path, tmp_path: Pa
     texts = open_text_encoder(student).encode(["the cat sat", "a slow river", "music at night in the big blue house"])
     engines = open_engines(student, texts, tmp_path)
     assert {BASELINE, OURS, ROOF, "OpenVINO", "torch.compile bf16"} < engines.keys()
+    assert ({NATIVE_BF16, NATIVE_INT8} < engines.keys()) == has_fast_native(detect_cpu())
     reference = engines.pop("torch fp32").encode(*flatten(texts))
     for roof in (ROOF, INT8_ROOF):
         engines.pop(roof).encode(*flatten(texts))
