@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from server import docs
-from server.access import COMPONENTS, SECURITY_SCHEME, Guard
+from server.access import COMPONENTS, SECURITY_SCHEME, KeyGuard
 from server.admission import Admission
 from server.bodies import StrictJson
 from server.connections import TimedBody
@@ -54,7 +54,7 @@ def create_app(settings: ServerSettings) -> Litestar:
                 await asyncio.to_thread(tracing.close)
 
     app = Litestar(
-        guards=[Guard(keys, protect_operations=settings.protect_operations)],
+        guards=[KeyGuard(keys, protect_operations=settings.protect_operations)] if keys else [],
         route_handlers=[*HANDLERS, *docs.HANDLERS],
         dto=StrictJson,
         return_dto=None,

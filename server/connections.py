@@ -6,7 +6,7 @@ from typing import Any
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.errors import SlowRequestError
+from server.errors import SlowRequestError, TooManyConnectionsError
 
 SURPLUS = "surplus"
 """In the state of requests that came over a connection beyond the limit."""
@@ -64,7 +64,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class TimedBody:
-    """Wraps an application: reading a body that does not come in time is an error there."""
+    """Wraps an application: reading a body that does not come in time, or over a surplus connection, is an error there.
+
+    So what has no body, like the question whether the server is ready, is answered over any connection.
+    """
 
     def __init__(self, app: ASGIApp, *, read_timeout: float) -> None:
         """`read_timeout` is in seconds, from the end of the request's head."""
@@ -72,7 +75,7 @@ class TimedBody:
         self._read_timeout = read_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; `receive` raises SlowRequestError."""
+        """Serve one request; `receive` raises SlowRequestError or TooManyConnectionsError."""
         deadline = asyncio.get_running_loop().time() + self._read_timeout
         complete = False
 
@@ -80,6 +83,8 @@ class TimedBody:
             nonlocal complete
             if complete:  # what comes next is the end of the connection, which has no hurry
                 return await receive()  # type: ignore[return-value]  # there are no WebSockets here
+            if SURPLUS in scope["state"]:
+                raise TooManyConnectionsError("too many connections are open; use each for many requests, or try later")
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()

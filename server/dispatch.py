@@ -17,8 +17,8 @@ from server.queue import BatchQueue
 Disconnected = Callable[[], Awaitable[None]]
 """Returns once the client has gone."""
 
-# Most answers come sooner than this, and then nobody has to watch the connection.
-UNWATCHED_SECONDS = 0.02
+# Most answers come sooner than this, under load too, and then nobody has to watch the connection.
+UNWATCHED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,11 @@ class Dispatcher:
             BackendError, UnhealthyError: the model failed.
             RequestTimeoutError, ClientGoneError: nobody waits any more; what was still queued never runs.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def wake() -> None:
-            if not done.done():
-                done.set_result(None)
-
-        job = Job(len(encoded), deadline=patience.deadline, on_done=wake, lane=patience.lane, pooled=pooled)
+        alarm = _Alarm()
+        job = Job(len(encoded), deadline=patience.deadline, on_done=alarm.finish, lane=patience.lane, pooled=pooled)
         self._metrics.shared.inc(self._queue.submit(job, encoded))
         try:
-            await _wait(done, patience)
+            await _wait(alarm, patience)
         except RequestTimeoutError:
             self._withdraw(job, "expired")
             raise
@@ -71,17 +66,49 @@ class Dispatcher:
         self._metrics.dropped[reason].inc(self._queue.withdraw(job))
 
 
-async def _wait(done: asyncio.Future[None], patience: Patience) -> None:
-    await asyncio.wait((done,), timeout=min(UNWATCHED_SECONDS, _remaining(patience.deadline)))
-    if done.done():
+class _Alarm:
+    """Wakes one request: when its job is done, time is up, or its client has gone.
+
+    `asyncio.wait` does the same with a task and three callbacks more, in a tenth of a request's whole time.
+    """
+
+    def __init__(self) -> None:
+        self._finished = False
+        self._loop = asyncio.get_running_loop()
+        self._sleeper: asyncio.Future[None] | None = None
+
+    def finish(self) -> None:
+        """Tell that the job is done."""
+        self._finished = True
+        self.ring()
+
+    def ring(self) -> None:
+        """End the sleep, if there is one."""
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Return at the first ring, after `seconds`, or at once where the job is done: whether it is."""
+        if not self._finished:
+            self._sleeper = self._loop.create_future()
+            timer = self._loop.call_later(seconds, self.ring)
+            try:
+                await self._sleeper
+            finally:
+                timer.cancel()
+        return self._finished
+
+
+async def _wait(alarm: _Alarm, patience: Patience) -> None:
+    if await alarm.sleep(min(UNWATCHED_SECONDS, _remaining(patience.deadline))):
         return
     gone = asyncio.ensure_future(patience.disconnected())
+    gone.add_done_callback(lambda _: alarm.ring())
     try:
-        await asyncio.wait((done, gone), timeout=_remaining(patience.deadline), return_when=asyncio.FIRST_COMPLETED)
+        if await alarm.sleep(_remaining(patience.deadline)):
+            return
     finally:
         gone.cancel()
-    if done.done():
-        return
     if gone.done():
         raise ClientGoneError("the client closed the connection")
     raise RequestTimeoutError("the work was not done within this server's request timeout; send less or try later")

@@ -3,7 +3,7 @@
 from litestar import post
 
 from server import schemas
-from server.access import ADMIN
+from server.access import require_keys
 from server.exchange import HttpRequest, errors, runtime_of
 
 _ERRORS = {
@@ -13,7 +13,9 @@ _ERRORS = {
 }
 
 
-@post("/admin/reload", status_code=200, opt=ADMIN, responses=errors(_ERRORS), summary="Load changed bundles")
+@post(
+    "/admin/reload", status_code=200, guards=[require_keys], responses=errors(_ERRORS), summary="Load changed bundles"
+)
 async def reload(request: HttpRequest) -> schemas.Reloaded:
     """Replace every model whose bundle has changed on disk, while requests go on (SIGHUP does the same)."""
     runtime = runtime_of(request)
