@@ -39,7 +39,9 @@ class ServerSettings(BaseSettings):
         None, description="which of the bundle's graphs to run; unset: the one the bundle prefers"
     )
     runtime: Runtime | None = Field(
-        None, description="engine that runs it; unset: the one measured to be fastest at export, else onnxruntime"
+        None,
+        description="engine that runs it; unset: what was measured to be fastest at export, else native where "
+        "that is faster, else onnxruntime",
     )
     served_model_name: str | None = Field(None, description="name in answers; unset: the bundle's own")
 
