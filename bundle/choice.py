@@ -18,9 +18,8 @@ _INSTALLING = {
     "native": "the package disco-native: `make native` builds it where a C++ compiler is",
 }
 
-# Where the native engine runs int8 faster than ONNX Runtime: 1.3 to 3.5 times with AVX-512 VNNI (docs/native.md).
-# Elsewhere it has nothing but its reference, which is slow.
-_NATIVE_IS_FASTER: frozenset[Cpu] = frozenset({"avx512_vnni"})
+# Where the native engine has kernels besides its slow reference; docs/native.md has the figures.
+_NATIVE_CPUS: frozenset[Cpu] = frozenset({"avx512_vnni"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def choose(
         return Choice(graph, runtime, "asked for")
     reason = f"the first graph that is right on this CPU ({cpu})"
     # An fp32 graph would be computed in bfloat16: that is for the user to ask for, or for `--tune` to find.
-    if runtime is None and graph.precision == "int8" and cpu in _NATIVE_IS_FASTER:
+    if runtime is None and graph.precision == "int8" and cpu in _NATIVE_CPUS:
         refusal = _native_refusal(bundle, graph)
         if refusal is None:
             return Choice(graph, "native", f"{reason}, and the native engine is the faster one there")
@@ -93,13 +92,15 @@ def is_installed(runtime: Runtime) -> bool:
 
 def has_fast_native(cpu: Cpu) -> bool:
     """Whether the native engine is installed and has kernels for such a CPU, besides its slow reference."""
-    return cpu in _NATIVE_IS_FASTER and is_installed("native")
+    return cpu in _NATIVE_CPUS and is_installed("native")
 
 
 def _native_refusal(bundle: Bundle, graph: Graph) -> str | None:
     """Why the native engine cannot run `graph`; None where it can."""
     if not is_installed("native"):
         return "disco-native is not installed"
+    if "amx_int8" in features():
+        return "its kernels for AMX have been tested by emulation only, so they have to be asked for"
     manifest = bundle.manifest
     try:
         find_weights(read_onnx(bundle.path / graph.path), pooling=manifest.pooling, normalized=manifest.normalized)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def bert_bundle(graphs: Graphs, *, precision: Precision = "int8") -> Bundle:
     return Bundle(graphs.fp32.parent, manifest)
 
 
-def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
+def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool, arithmetic: Sequence[str] = ()) -> None:
+    monkeypatch.setattr("bundle.choice.features", lambda: ("avx512_vnni", *arithmetic))
     monkeypatch.setattr("bundle.choice.find_spec", lambda name: object() if native or name != "disco_native" else None)
 
 
@@ -132,6 +134,16 @@ def test_native_runs_int8_where_it_is_the_faster_one(bert_graphs: Graphs, monkey
     assert choose(fp32, cpu="avx512_vnni").runtime == "onnxruntime"
     assert choose(fp32, cpu="avx512_vnni", runtime="native").runtime == "native"
     assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="onnxruntime").runtime == "onnxruntime"
+
+
+def test_native_has_to_be_asked_for_where_nobody_has_timed_it(
+    bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native_installed(monkeypatch, native=True, arithmetic=["amx_int8"])
+    choice = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
+    assert choice.runtime == "onnxruntime"
+    assert "not native: its kernels for AMX" in choice.reason
+    assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="native").runtime == "native"
 
 
 def test_why_native_is_not_chosen_is_told(
