@@ -66,7 +66,7 @@ def test_a_terminated_export_cleans_up(tiny_teacher: Path, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (["missing/folder/x", "--out", "y"], "missing/folder/x is neither a folder nor a hub id"),
-        (["x", "--out", "y", "--precision", "int4"], "--precision: Input should be 'fp32' or 'int8'"),
+        (["x", "--out", "y", "--precision", "int4"], "--precision: Input should be 'fp32', 'fp16' or 'int8'"),
         (["x", "--out", "y", "--int8-mean", "1.5"], "--int8-mean: Input should be less than or equal to 1"),
         (["x", "--out", "y", "--threads", "0"], "--threads: Input should be greater than 0"),
         (["x"], "--out: Field required"),
