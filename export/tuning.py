@@ -124,15 +124,15 @@ def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settin
 
     In ONNX Runtime the graphs have met their gates already; other engines are put to them here.
     """
+    for_cpus: tuple[Precision, ...] = ("int8", "fp32")
+    precisions = [precision for precision in for_cpus if precision in settings.precision]
     encoders: dict[tuple[Runtime, Precision], Encoder] = {
-        ("onnxruntime", precision): verifier.open(graphs[precision], precision, threads=1)
-        for precision in ("int8", "fp32")
-        if precision in settings.precision
+        ("onnxruntime", precision): verifier.open(graphs[precision], precision, threads=1) for precision in precisions
     }
     if "fp32" in settings.precision and is_installed("openvino"):
         encoders["openvino", "fp32"] = OpenVinoEncoder(graphs["fp32"], dimension=verifier.dimension)
     if has_fast_native(detect_cpu()):
-        for precision in settings.precision:
+        for precision in precisions:
             if native := verifier.open_native(graphs[precision]):
                 encoders["native", precision] = native
     names = {f"{runtime} {precision}": encoder for (runtime, precision), encoder in encoders.items()}

@@ -42,14 +42,11 @@ class Route:
     """The forms' encodings that it knows."""
 
 
-# All routes are called alike, so some of these functions are given what they do not need: hence `noqa: ARG001`.
-
-
-def _encode_embed(texts: Sequence[str], model: str, form: Form = ANY_FORM) -> bytes:  # noqa: ARG001
+def _encode_embed(texts: Sequence[str], model: str, form: Form = ANY_FORM) -> bytes:  # noqa: ARG001  as all routes
     return msgspec.json.encode({"inputs": texts[0] if len(texts) == 1 else texts, **form.fields})
 
 
-def _encode_similarity(texts: Sequence[str], model: str, form: Form = ANY_FORM) -> bytes:  # noqa: ARG001
+def _encode_similarity(texts: Sequence[str], model: str, form: Form = ANY_FORM) -> bytes:  # noqa: ARG001  as all routes
     source, *sentences = texts
     return msgspec.json.encode({"inputs": {"source_sentence": source, "sentences": sentences}})
 
@@ -69,7 +66,7 @@ def _is_embed_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> bool:
     )
 
 
-def _is_similarity_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> bool:  # noqa: ARG001
+def _is_similarity_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> bool:  # noqa: ARG001  as all routes
     sentences = texts - 1
     return (
         body.startswith(b"[")
@@ -80,7 +77,7 @@ def _is_similarity_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> boo
     )
 
 
-def _is_openai_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> bool:  # noqa: ARG001
+def _is_openai_answer(body: bytes, texts: int, form: Form = ANY_FORM) -> bool:  # noqa: ARG001  as all routes
     return body.startswith(b"{") and body.rstrip().endswith(b"}") and body.count(b'"index"') == texts
 
 
@@ -104,7 +101,7 @@ class _OpenAIAnswer(msgspec.Struct):
     data: list[_Row]
 
 
-def _decode_openai(body: bytes, texts: int, form: Form) -> NDArray[np.float32]:  # noqa: ARG001
+def _decode_openai(body: bytes, texts: int, form: Form) -> NDArray[np.float32]:  # noqa: ARG001  as all routes
     rows = [row.embedding for row in msgspec.json.decode(body, type=_OpenAIAnswer).data]
     return rows_of_json(rows) if form.encoding == "json" else rows_of_base64(rows, form)
 

@@ -93,6 +93,6 @@ class TimedBody:
                     f"the body did not come within {self._read_timeout:g} seconds; send less at once"
                 ) from None
             complete = not message.get("more_body", False)
-            return message  # type: ignore[return-value]  # the same
+            return message  # type: ignore[return-value]  # there are no WebSockets here
 
         await self._app(scope, receive_in_time, send)

@@ -8,7 +8,7 @@ import numpy as np
 
 from bundle.arrays import Ids
 from bundle.onnx_encoder import OnnxEncoder
-from tests.conftest import SPECIAL, WORDS, build_tokenizer
+from tests.conftest import SPECIAL, WORDS, save_tokenizer
 
 VOCABULARY = len(SPECIAL) + len(WORDS)
 LONGEST = 512
@@ -51,7 +51,7 @@ def build_graphs(folder: Path, shape: Shape) -> Graphs:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
     from export.graph import export_graph
     from export.source import open_student
@@ -75,14 +75,7 @@ def build_graphs(folder: Path, shape: Shape) -> Graphs:
             elif "LayerNorm" in name:
                 parameter.normal_(1, 0.2)
     model.save_pretrained(folder / "hf")
-    PreTrainedTokenizerFast(
-        tokenizer_object=build_tokenizer(),
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=LONGEST,
-    ).save_pretrained(folder / "hf")
+    save_tokenizer(folder / "hf", longest=LONGEST)
     transformer = Transformer(str(folder / "hf"), max_seq_length=LONGEST)
     modules = [transformer, Pooling(shape.hidden, shape.pooling), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save(str(folder / "student"))

@@ -44,6 +44,20 @@ def build_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def save_tokenizer(folder: Path, *, longest: int) -> None:
+    """Write the tiny tokenizer to `folder`, for texts of up to `longest` tokens."""
+    from transformers import PreTrainedTokenizerFast
+
+    PreTrainedTokenizerFast(
+        tokenizer_object=build_tokenizer(),
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=longest,
+    ).save_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
@@ -131,7 +145,7 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("hf")
@@ -145,14 +159,7 @@ def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.2,  # large enough for texts to differ clearly
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=build_tokenizer(),
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=32,
-    ).save_pretrained(folder)
+    save_tokenizer(folder, longest=32)
     transformer = Transformer(str(folder), max_seq_length=32)
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     path = tmp_path_factory.mktemp("teacher") / "tiny-teacher"

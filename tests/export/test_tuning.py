@@ -125,6 +125,12 @@ def test_a_tuned_bundle_holds_the_measurements_and_is_served_by_them(
     assert open_encoder(bundle).description.startswith(tuning.fastest.runtime)
 
 
+def test_a_graph_for_gpus_takes_no_part(tiny_teacher: Path, tmp_path: Path, export: Export) -> None:
+    bundle = export(tiny_teacher, tmp_path / "out", precision=["fp16", "int8"], tune=True)
+    tuning = msgspec.json.decode((bundle.path / TUNING).read_bytes(), type=Tuning)
+    assert {engine.precision for engine in tuning.engines} == {"int8"}
+
+
 def test_nothing_is_measured_unless_asked_for(tiny_teacher: Path, tmp_path: Path, export: Export) -> None:
     bundle = export(tiny_teacher, tmp_path / "out", precision=["int8"])
     assert not bundle.manifest.tuned

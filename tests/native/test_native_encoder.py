@@ -132,7 +132,7 @@ def test_the_instruction_set_can_be_forced(minilm: Graphs, monkeypatch: pytest.M
     assert encoder_of(minilm).description == f"native int8 {ISAS[0]}"
 
 
-@pytest.mark.skipif("amx" in ISAS, reason="this CPU has tiles")
+@pytest.mark.skipif("amx" in ISAS, reason="this CPU has AMX, and lacks no instruction set")
 def test_an_instruction_set_that_the_cpu_lacks_is_refused(minilm: Graphs) -> None:
     with pytest.raises(UnsupportedGraphError, match="this CPU lacks the instruction set amx"):
         encoder_of(minilm, isa="amx")
