@@ -12,10 +12,12 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from torch.nn.functional import cosine_similarity
 
+from bundle.quality import Encode
+from bundle.sts import StsScores
 from tests.train.conftest import sentences
 from train.config import Recipe, Teacher
 from train.corpus import ConcatenatedVectors, VectorMixture, side_by_side
-from train.report.write import write_report
+from train.report.teacher_scores import teacher_scores
 from train.stages import train
 from train.teacher import TeacherEncoder
 
@@ -90,14 +92,14 @@ def test_a_student_learns_from_two_teachers_and_says_so(
     assert f"distilled from `tiny` and `{other_teacher}`, side by side, by" in card
     assert record["teacher"] in (tmp_path / "student" / "report.html").read_text()
 
-    student = SentenceTransformer(str(tmp_path / "student"))
     texts = sentences(20, seed=9)
     expected = side_by_side([TeacherEncoder(teacher, bf16=False).encode(texts) for teacher in teachers])
     seen = []
-    monkeypatch.setattr("train.report.write.evaluate", lambda encode, _: seen.append(encode(texts)))
-    monkeypatch.setattr("train.report.write.print_sts", lambda *_: None)
-    monkeypatch.setattr("train.report.write.write_html_report", lambda *_: None)
-    monkeypatch.setattr("train.report.write.compose_card", lambda *_: "")
-    folders = [tiny_teacher, other_teacher]
-    write_report(tmp_path, recipe, student, folders, data=measures, selection="", history=[])
-    assert np.allclose(seen[1], expected, atol=1e-5)
+
+    def evaluate(encode: Encode, _: Path) -> StsScores:
+        seen.append(encode(texts))
+        return StsScores({}, 0.0)
+
+    monkeypatch.setattr("train.report.teacher_scores.evaluate", evaluate)
+    teacher_scores(teachers, [tiny_teacher, other_teacher], measures)
+    assert np.allclose(seen[0], expected, atol=1e-5)

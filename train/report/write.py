@@ -13,25 +13,22 @@ import msgspec
 from rich.console import Console
 from sentence_transformers import SentenceTransformer
 
-from bundle.arrays import normalize
 from bundle.atomic import write_atomically
 from bundle.layout import MODEL_CARD, TRAINING, sha256_of
 from bundle.provenance import versions
-from bundle.quality import Encode
 from bundle.sts import StsScores, evaluate, with_sts
 from train import pretraining
 from train.cache import folder_identity, source_identity
 from train.checkpoint import HistoryEntry
-from train.config import Recipe, Teacher
-from train.corpus import side_by_side
+from train.config import Recipe
 from train.data import HUB, resolve
 from train.evaluate import print_sts
 from train.locate import locate_model
 from train.report.card import compose_card
 from train.report.html import HTML_REPORT, write_html_report
+from train.report.teacher_scores import teacher_scores
 from train.scoring import encode_texts
 from train.student import parameter_count
-from train.teacher import open_model
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
@@ -55,9 +52,9 @@ def write_report(
     if (sts := with_sts(data)) is not None:
         scores["student"] = evaluate(lambda texts: encode_texts(student, texts), sts)
         if recipe.teacher.finetune is not None:
-            scores["finetuned teacher"] = evaluate(_encode_side_by_side(recipe, teachers), sts)
+            scores["finetuned teacher"] = teacher_scores(recipe.teachers, teachers, sts)
         as_they_came = [locate_model(recipe.teacher.model), *teachers[1:]]
-        scores["teacher"] = evaluate(_encode_side_by_side(recipe, as_they_came), sts)
+        scores["teacher"] = teacher_scores(recipe.teachers, as_they_came, sts)
         print_sts(scores, Console(width=120))
     record = {
         "name": recipe.name,
@@ -79,17 +76,6 @@ def write_report(
     write_atomically(folder / TRAINING, msgspec.json.format(msgspec.json.encode(record), indent=2))
     write_atomically(folder / MODEL_CARD, compose_card(recipe, record, scores))
     write_html_report(folder, folder / HTML_REPORT)
-
-
-def _encode_side_by_side(recipe: Recipe, teachers: Sequence[Path]) -> Encode:
-    encoders = [_encode_by(*teacher) for teacher in zip(teachers, recipe.teachers, strict=True)]
-    return lambda texts: side_by_side([encode(texts) for encode in encoders])
-
-
-def _encode_by(folder: Path, config: Teacher) -> Encode:
-    """The teacher's unit vectors as it reads the texts, in float32."""
-    model = open_model(folder)
-    return lambda texts: normalize(encode_texts(model, texts, prompt=config.prompt))
 
 
 def _data_identities(recipe: Recipe, data: Path | None) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from bundle.arrays import Vectors
 from bundle.atomic import write_atomically
 from bundle.provenance import commit
 from bundle.quality import Encode, agreement
-from bundle.sts import SELECTION, evaluate, read_pairs, score
+from bundle.sts import SELECTION, StsScores, evaluate, read_pairs, score
 from train.config import Teacher
 from train.errors import DivergedError, ResumeError, StudyError
 from train.evaluate import open_encode
@@ -89,7 +90,7 @@ def _has_row(run: _Run, name: str) -> bool:
 def _teacher_row(run: _Run) -> Row:
     teacher = run.study.teacher
     encode = _teacher_encode(teacher)
-    return _row(run, TEACHER, Changes(), encode, teacher, history=[])
+    return _row(run, TEACHER, Changes(), encode, teacher, sts=evaluate(encode, run.data), history=[])
 
 
 def _variant_row(run: _Run, name: str) -> Row:
@@ -106,11 +107,19 @@ def _variant_row(run: _Run, name: str) -> Row:
     record = read_record(student)
     if parse_recipe(record.recipe, source=str(student)) != recipe:
         raise ResumeError(f"{student} was made with another recipe; remove it, or use another --out")
-    return _row(run, name, variant.changes, open_encode(str(student)), recipe.teacher, history=record.history)
+    encode, sts = open_encode(str(student)), record.sts["student"]
+    return _row(run, name, variant.changes, encode, recipe.teacher, sts=sts, history=record.history)
 
 
 def _row(
-    run: _Run, name: str, changes: Changes, encode: Encode, teacher: Teacher, *, history: Sequence[Evaluation]
+    run: _Run,
+    name: str,
+    changes: Changes,
+    encode: Encode,
+    teacher: Teacher,
+    *,
+    sts: StsScores,
+    history: Sequence[Evaluation],
 ) -> Row:
     return Row(
         variant=name,
@@ -124,7 +133,7 @@ def _row(
         examples=history[-1].examples if history else 0,
         seconds=_seconds(history),
         sts_dev=score(encode, run.data, SELECTION),
-        sts=evaluate(encode, run.data),
+        sts=sts,
         retrieval=evaluate_retrieval(encode, run.data),
         teacher_cosine=_teacher_cosine(encode, teacher, run.data),
     )
@@ -141,14 +150,18 @@ def _seconds(history: Sequence[Evaluation]) -> float:
 
 def _teacher_cosine(encode: Encode, teacher: Teacher, data: Path) -> float | None:
     pairs = read_pairs(data, SELECTION)
-    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.sentence1, pair.sentence2)))
-    vectors, reference = encode(texts), _teacher_encode(teacher)(texts)
+    texts = tuple(dict.fromkeys(text for pair in pairs for text in (pair.sentence1, pair.sentence2)))
+    vectors, reference = encode(texts), _teacher_vectors(teacher, texts)
     return agreement(vectors, reference).mean if vectors.shape == reference.shape else None
 
 
 @cache
+def _teacher_vectors(teacher: Teacher, texts: tuple[str, ...]) -> Vectors:
+    """Encoded once: every row is compared with them."""
+    return _teacher_encode(teacher)(texts)
+
+
 def _teacher_encode(teacher: Teacher) -> Encode:
-    """Loaded once: every row is compared with it."""
     encoder = TeacherEncoder(teacher, bf16=False)
     return lambda texts: encoder.encode(list(texts))
 
