@@ -69,7 +69,9 @@ class AdmittingProtocol(BoundedProtocol):
         """Let the request in, or skip what is left of it."""
         # Answers come in the order of requests, so those that wait for an answer before theirs are let in.
         first = not self.cycle or self.cycle.response_complete  # type: ignore[truthy-bool]  # None before the first
-        if first and not self.expect_100_continue and SURPLUS not in self.app_state:
+        # Nor are answers piled up for a client that reads none: reading pauses for those that are let in.
+        heard = not self.flow.write_paused
+        if first and heard and not self.expect_100_continue and SURPLUS not in self.app_state:
             self._refusal = self._refuse(self.parser.get_method(), self.url, self.headers)
         if self._refusal is None:
             super().on_headers_complete()
@@ -84,8 +86,8 @@ class AdmittingProtocol(BoundedProtocol):
         if self._refusal is None:
             super().on_message_complete()
             return
+        self._completed = True
         self.transport.write(self._refusal)
         self._refusal = None
-        self._stop_waiting()
         if not self.parser.should_keep_alive():
             self.transport.close()

@@ -1,8 +1,10 @@
 """Bytes → request structs, vectors → bytes. Knows formats, not what is in them."""
 
+import asyncio
 import base64
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from io import BytesIO
 from typing import Any, TypeVar, cast
@@ -21,6 +23,9 @@ from numpy.typing import NDArray
 from server.errors import InvalidRequestError, MalformedBodyError, UnsupportedMediaTypeError
 
 T = TypeVar("T")
+
+# Seconds for which one answer may keep the event loop.
+LONGEST_STRETCH = 0.002
 
 # A `\ud8xx` escape that no `\udcxx` follows, or one of the latter that no former precedes.
 _LONE_SURROGATE = re.compile(
@@ -96,6 +101,18 @@ class JsonResponse(BytesResponse):
         super().__init__(body, media_type="application/json", headers=headers)
 
 
+async def json_list(rows: Iterable[object]) -> orjson.Fragment:
+    """`rows` as a JSON list, written a few at a time: others shall not wait until a long one is done."""
+    parts = []
+    began = time.perf_counter()
+    for row in rows:
+        parts.append(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
+        if time.perf_counter() - began > LONGEST_STRETCH:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+    return orjson.Fragment(b"[" + b",".join(parts) + b"]")
+
+
 def decode(body: bytes, model: type) -> Any:
     """Decode a JSON body; see `StrictJson.decode_bytes` for what is raised."""
     try:
@@ -112,9 +129,9 @@ def decode(body: bytes, model: type) -> Any:
         raise MalformedBodyError(f"the body is not valid JSON: {_capped(error)}") from None
 
 
-def base64_rows(vectors: NDArray[Any]) -> list[str]:
+def base64_rows(vectors: NDArray[Any]) -> Iterator[str]:
     """Each row's little-endian bytes in base64."""
-    return [base64.b64encode(raw_bytes(row)).decode() for row in vectors]
+    return (base64.b64encode(raw_bytes(row)).decode() for row in vectors)
 
 
 def raw_bytes(vectors: NDArray[Any]) -> bytes:

@@ -27,6 +27,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._read_timeout = read_timeout
         self._max_connections = max_connections
         self._head_timer: asyncio.TimerHandle | None = None
+        self._completed = False
+        """Whether the end of a request was in what came last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request, or refuse the connection."""
@@ -40,11 +42,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._read_timeout = min(self._read_timeout, SURPLUS_SECONDS)
         self._await_head()
 
+    def on_message_complete(self) -> None:
+        """Note that a request has come to its end."""
+        self._completed = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
-        """Wait on for as long as there is no request to answer."""
+        """Wait for the rest of a request that nobody answers, or for the next one."""
+        self._completed = False
         super().data_received(data)
         if self.cycle and not self.cycle.response_complete:  # type: ignore[truthy-bool]  # None before the first
             self._stop_waiting()  # the body's time is up to `TimedBody`
+        elif self._completed:
+            self._stop_waiting()
+            self._await_next()
         else:
             self._await_head()
 
@@ -56,6 +67,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def _await_head(self) -> None:
         if self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self._read_timeout, self.transport.close)
+
+    def _await_next(self) -> None:
+        """Give the client time for another request, where uvicorn has not done so as it answered."""
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:

@@ -5,6 +5,7 @@ broken fails what it holds, makes `healthy` false and opens a new encoder, waiti
 """
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +48,10 @@ class AsyncEncoder(Protocol):
         """
         ...
 
+    async def ended(self) -> EngineDiedError:
+        """Return, once nobody is left who could embed anything, why that is so."""
+        ...
+
 
 Open = Callable[[], AbstractAsyncContextManager[AsyncEncoder]]
 """Opens an encoder, which its context manager closes."""
@@ -79,7 +84,8 @@ class Engine:
         Raises:
             DiscoError: an encoder cannot be opened; no worker is left running.
         """
-        self._tasks = [asyncio.ensure_future(worker.run()) for worker in self._workers]
+        # Each in a context of its own: what they log one day is no part of the request that had them started.
+        self._tasks = [asyncio.create_task(worker.run(), context=contextvars.Context()) for worker in self._workers]
         results = await asyncio.gather(*(worker.opened for worker in self._workers), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
@@ -171,7 +177,7 @@ class _Worker:
             DiscoError: it cannot be opened, or does not work.
         """
         async with self._open_encoder() as encoder:
-            await encoder.encode(*self._probe, pooled=True)
+            await _vectors(encoder, *self._probe, pooled=True)
             self.description = encoder.description
             self.encodes_tokens = encoder.encodes_tokens
             if self.opened.done():
@@ -183,20 +189,32 @@ class _Worker:
     async def _serve_until_broken(self, encoder: AsyncEncoder) -> None:
         self._queue.worker_up()
         self.alive = True
+        serving, ended = asyncio.create_task(self._serve(encoder)), asyncio.create_task(encoder.ended())
         try:
-            while (batch := await self._queue.take(encoder.cost)) is not None:
-                self._batch_since = time.monotonic()
-                self._batch = batch
-                await self._embed(encoder, batch)
-                self._batch = None
+            await asyncio.wait((serving, ended), return_when=asyncio.FIRST_COMPLETED)
+            if self._batch is None:
+                serving.cancel()  # its wait for work would be in vain; one that holds a batch learns of it by itself
+            await asyncio.wait((serving,))
+            if serving.cancelled():
+                raise await ended
+            await serving
         except Exception:  # whatever it was, requests get an answer and service returns
             logger.exception("%s has died and will be restarted", self._name)
         finally:
+            serving.cancel()
+            ended.cancel()
             self.alive = False
             stranded = self._queue.worker_down()
             fail_items(stranded, UnhealthyError("the last engine worker has died; try again later"))
             if self._batch is not None:
                 self._fail(self._batch, UnhealthyError("the engine worker died while embedding this; try again"))
+
+    async def _serve(self, encoder: AsyncEncoder) -> None:
+        while (batch := await self._queue.take(encoder.cost)) is not None:
+            self._batch_since = time.monotonic()
+            self._batch = batch
+            await self._embed(encoder, batch)
+            self._batch = None
 
     async def _embed(self, encoder: AsyncEncoder, batch: Batch) -> None:
         if batch.expired:
@@ -212,7 +230,7 @@ class _Worker:
         except Exception:
             logger.exception("%s: a batch of %d texts, %d tokens failed", self._name, len(batch.items), batch.tokens)
             self._fail(batch, BackendError("Backend error: the model failed on this batch; the server's log says why"))
-            await encoder.encode(*self._probe, pooled=True)  # was it the batch or the encoder?
+            await _vectors(encoder, *self._probe, pooled=True)  # was it the batch or the encoder?
             return
         seconds = time.monotonic() - started
         self._backoff = self._first_backoff
@@ -232,13 +250,23 @@ class _Worker:
 async def _encode(encoder: AsyncEncoder, batch: Batch) -> Sequence[Vectors]:
     """What each of the batch's texts is to become."""
     ids, offsets = flatten([item.ids for item in batch.items])
-    vectors = await encoder.encode(ids, offsets, pooled=batch.pooled)
-    expected = (len(batch.items) if batch.pooled else len(ids), encoder.dimension)
-    if vectors.shape != expected:
-        raise ValueError(f"the encoder returned {vectors.shape}, expected {expected}")
-    if not np.isfinite(vectors).all():
-        raise ValueError("the encoder returned values that are not finite")
+    vectors = await _vectors(encoder, ids, offsets, pooled=batch.pooled)
     return list(vectors) if batch.pooled else np.split(vectors, offsets[1:-1])
+
+
+async def _vectors(encoder: AsyncEncoder, ids: Ids, offsets: Offsets, *, pooled: bool) -> Vectors:
+    """`AsyncEncoder.encode`, checked.
+
+    Raises:
+        BackendError: what it returned cannot be vectors of these texts.
+    """
+    vectors = await encoder.encode(ids, offsets, pooled=pooled)
+    expected = (len(offsets) - 1 if pooled else len(ids), encoder.dimension)
+    if vectors.shape != expected:
+        raise BackendError(f"Backend error: the encoder returned vectors of shape {vectors.shape}, not {expected}")
+    if not np.isfinite(vectors).all():
+        raise BackendError("Backend error: the encoder returned values that are not finite")
+    return vectors
 
 
 def _deliver(batch: Batch, rows: Sequence[Vectors], started: float, seconds: float) -> None:

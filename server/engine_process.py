@@ -5,15 +5,12 @@ Knows neither queue nor HTTP.
 """
 
 import asyncio
-import logging
 import os
 import pickle
 import signal
 import socket
 import struct
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -23,8 +20,6 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.manifest import Precision, Runtime
 from server.batching import Cost
 from server.errors import EngineDiedError
-
-logger = logging.getLogger(__name__)
 
 # No batch takes this long: a process that is still at one has hung.
 LONGEST_BATCH = 30.0
@@ -68,13 +63,10 @@ class Request(NamedTuple):
 class ProcessEncoder:
     """An `AsyncEncoder` that lives in a child process; an asynchronous context manager."""
 
-    def __init__(
-        self, spec: EngineSpec, *, longest_batch: float = LONGEST_BATCH, restarted: Callable[[], None] = lambda: None
-    ) -> None:
-        """`longest_batch` is in seconds; `restarted` is called when a child was replaced that died without a batch."""
+    def __init__(self, spec: EngineSpec, *, longest_batch: float = LONGEST_BATCH) -> None:
+        """`longest_batch` is in seconds."""
         self._spec = spec
         self._longest_batch = longest_batch
-        self._restarted = restarted
 
     @property
     def pid(self) -> int:
@@ -94,10 +86,10 @@ class ProcessEncoder:
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()  # the child takes that as its end
         try:
-            await asyncio.to_thread(self._process.wait, STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
+            await asyncio.wait_for(self._process.wait(), STOP_PATIENCE)
+        except TimeoutError:
             self._process.kill()
-            self._process.wait()
+            await self._process.wait()
 
     async def encode(self, ids: Ids, offsets: Offsets, *, pooled: bool) -> Vectors:
         """See `AsyncEncoder`.
@@ -106,22 +98,21 @@ class ProcessEncoder:
             EngineDiedError: the child has died or hung; open another one.
             RuntimeError: the batch failed; the message is the child's traceback.
         """
-        if self._process.poll() is not None:  # it had nothing to do, so nobody needs to notice
-            logger.warning("%s; starting another", await self._death())
-            self._writer.close()
-            await self._start()
-            self._restarted()
         answer = await self._ask(Request(ids, offsets, pooled), self._longest_batch)
         if isinstance(answer, str):
             raise RuntimeError(answer)
         assert isinstance(answer, np.ndarray)
         return answer
 
+    async def ended(self) -> EngineDiedError:
+        """See `AsyncEncoder`."""
+        return _death(self.pid, await self._process.wait())
+
     async def _start(self) -> Opened:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "server.engine_child", str(theirs.fileno())],
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "server.engine_child", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
@@ -149,12 +140,15 @@ class ProcessEncoder:
                 f"engine process {self.pid} did not answer for {patience:.0f} s and was killed"
             ) from None
         except (EOFError, OSError) as error:
-            raise await self._death() from error
+            raise await self._why_it_hung_up() from error
 
-    async def _death(self) -> EngineDiedError:
+    async def _why_it_hung_up(self) -> EngineDiedError:
         try:
-            status = await asyncio.to_thread(self._process.wait, STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
+            return await asyncio.wait_for(self.ended(), STOP_PATIENCE)
+        except TimeoutError:
             return EngineDiedError(f"engine process {self.pid} has closed its connection")
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return EngineDiedError(f"engine process {self.pid} has ended by itself ({how})")
+
+
+def _death(pid: int, status: int) -> EngineDiedError:
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return EngineDiedError(f"engine process {pid} has ended by itself ({how})")

@@ -8,6 +8,7 @@ from typing import Self
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.runtime import TokenEncoder
 from server.batching import Cost
+from server.errors import EngineDiedError
 
 
 class ThreadEncoder:
@@ -32,3 +33,8 @@ class ThreadEncoder:
         """See `AsyncEncoder`."""
         work = self._encoder.encode if pooled else self._encoder.encode_tokens
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, ids, offsets)
+
+    async def ended(self) -> EngineDiedError:
+        """See `AsyncEncoder`: a thread ends with its process only."""
+        never: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
+        return await never

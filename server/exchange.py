@@ -22,8 +22,9 @@ from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import LANES, Lane
 from server.model import Model
 from server.rates import RateLimits
+from server.reading import Reading, Text
 from server.runtime import Runtime
-from server.service import Embedded, Reading, Text, Urgency
+from server.service import Embedded, Urgency
 from server.telemetry import WORK, Work
 
 HttpRequest = Request[Any, Any, Any]
@@ -44,7 +45,7 @@ EMBEDDING_ERRORS = {
 }
 KEY_ERRORS = {401: EMBEDDING_ERRORS[401]}
 GUARD_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (401, 503)}
-TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in (400, 401, 404, 408, 413, 415, 422, 503)}
+TOKENIZE_ERRORS = {status: EMBEDDING_ERRORS[status] for status in EMBEDDING_ERRORS if status != 424}
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"
@@ -109,9 +110,12 @@ def answer_bytes(
 
 
 def accepted(request: HttpRequest) -> str | None:
-    """RAW or NPY where the client's Accept header asks for that, else None: JSON."""
+    """RAW or NPY where the client's Accept header asks for that rather than for JSON, else None: JSON."""
     header = request.headers.get("accept", "")
-    return next((media_type for media_type in (NPY, RAW) if media_type in header), None)
+    if not any(media_type in header for media_type in (NPY, RAW)):
+        return None  # nearly always, and what comes now is ten times as much work
+    best = request.accept.best_match(["application/json", NPY, RAW])
+    return best if best in (NPY, RAW) else None
 
 
 async def embed_for(
@@ -168,7 +172,7 @@ async def _embed(
 ) -> Embedded[V]:
     request.scope["state"][WORK] = work = Work(model.name, len(texts))
     with _charged(request, model, len(texts)):
-        embedded = await embed(texts, reading, partial(_client_gone, request.receive), urgency)
+        embedded = await embed(texts, reading, partial(client_gone, request.receive), urgency)
     work.embedded = embedded
     return embedded
 
@@ -193,7 +197,8 @@ def _charged(request: HttpRequest, model: Model, texts: int) -> Iterator[None]:
         raise
 
 
-async def _client_gone(receive: Receive) -> None:
+async def client_gone(receive: Receive) -> None:
+    """Return once nobody is left who would read the answer."""
     # The body has been read: what comes next can only be the end of the connection.
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -22,6 +22,7 @@ from server.jobs import Batch
 from server.queue import Depth
 from server.timings import Timings
 
+DROPS = ("expired", "abandoned", "failed")
 STAGES = ("tokenize", "queue", "inference", "total")
 SECONDS = tuple(5e-5 * 2**i for i in range(20))  # 50 µs … 26 s
 BATCH_ITEMS = tuple(2**i for i in range(11))
@@ -40,7 +41,7 @@ class ModelMetrics:
         self.restarts = families.restarts.labels(model)
         self.stages = {stage: families.stages.labels(model, stage) for stage in STAGES}
         self.cached = {result: families.cached.labels(model, result) for result in ("hit", "miss")}
-        self.dropped = {reason: families.dropped.labels(model, reason) for reason in ("expired", "abandoned")}
+        self.dropped = {reason: families.dropped.labels(model, reason) for reason in DROPS}
         self.refused = {
             reason: families.refused.labels(model, reason) for reason in ("items", "tokens", "seconds", "rate")
         }
@@ -167,7 +168,8 @@ class Metrics:
         )
         self.dropped = Counter(
             "disco_dropped_texts",
-            "Texts that left the queue unembedded, by reason: expired (deadline) or abandoned (client gone).",
+            "Texts that left the queue unembedded, by reason: expired (deadline), abandoned (client gone) or failed "
+            "(another text of their request).",
             ["model", "reason"],
             registry=registry,
         )

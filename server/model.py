@@ -21,6 +21,7 @@ from server.engine_thread import ThreadEncoder
 from server.metrics import Metrics, ModelMetrics
 from server.outputs import Outputs
 from server.queue import BatchQueue, QueueLimits
+from server.reading import Reader
 from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
@@ -122,7 +123,7 @@ async def open_model(
         ),
     )
     engine = Engine(
-        partial(_open_encoder, bundle, settings, own_metrics),
+        partial(_open_encoder, bundle, settings),
         queue,
         own_metrics,
         workers=settings.workers,
@@ -130,16 +131,14 @@ async def open_model(
     )
     cache = VectorCache(settings.cache_bytes)
     service = EmbeddingService(
-        text_encoder,
+        Reader(text_encoder, auto_truncate=settings.auto_truncate, threads=settings.tokenizer_threads),
         queue,
         cache,
         own_metrics,
         dimension=manifest.dimension,
-        auto_truncate=settings.auto_truncate,
         max_texts=settings.max_client_batch_size,
         bulk_texts=settings.bulk_texts,
         timeout=settings.request_timeout,
-        tokenizer_threads=settings.tokenizer_threads,
         observe=observe,
     )
     try:
@@ -162,13 +161,10 @@ async def open_model(
     )
 
 
-def _open_encoder(
-    bundle: Bundle, settings: ServerSettings, metrics: ModelMetrics
-) -> AbstractAsyncContextManager[AsyncEncoder]:
+def _open_encoder(bundle: Bundle, settings: ServerSettings) -> AbstractAsyncContextManager[AsyncEncoder]:
     if settings.isolate_engines:
         return ProcessEncoder(
-            EngineSpec(bundle.path, bundle.manifest.digest, precision=settings.precision, runtime=settings.runtime),
-            restarted=metrics.restarts.inc,
+            EngineSpec(bundle.path, bundle.manifest.digest, precision=settings.precision, runtime=settings.runtime)
         )
     return ThreadEncoder(partial(open_encoder, bundle, precision=settings.precision, runtime=settings.runtime))
 

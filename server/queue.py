@@ -267,6 +267,7 @@ class BatchQueue:
         """Somebody waits for `item` who is in a hurry."""
         if self._waiting["bulk"].get(item.key) is item:
             self._waiting["interactive"][item.key] = self._waiting["bulk"].pop(item.key)
+            self._waiting["interactive"].move_to_end(item.key, last=False)  # it has waited longest, more or less
             self._waiting_tokens["bulk"] -= len(item.ids)
             self._waiting_tokens["interactive"] += len(item.ids)
         item.lane = "interactive"

@@ -5,13 +5,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bundle.errors import DiscoError
+from bundle.errors import BundleError, DiscoError
 from bundle.layout import Bundle, open_bundle
 from server.errors import BundleConflictError, OverloadedError, UnknownModelError
 from server.memory import give_back
 from server.metrics import Metrics
 from server.model import Model, open_model
 from server.settings import ServerSettings
+from server.shadow import NAME as SHADOW
 from server.shadow import Shadow
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class Runtime:
         for name, path in self._settings.bundles:
             bundle = await asyncio.to_thread(open_bundle, path)
             model = await self._open(name, bundle, is_default=not self._models)
-            if model.name in self._models:
+            taken = {*self._models, SHADOW} if self._shadow is not None else self._models
+            if model.name in taken:
                 await model.close()
                 raise BundleConflictError(f"two bundles are called {model.name!r}; name them: --bundle NAME=PATH")
             self._models[model.name] = model
@@ -101,7 +103,7 @@ class Runtime:
                         f"the new bundle of {old.name} has {after.dimension} dimensions, the one that is served "
                         f"{before.dimension}: whoever has vectors of it could not compare them; start a new server"
                     )
-                new = await self._open(old.name, bundle, is_default=old is self.models[0])
+                new = await self._open_successor(old, bundle)
                 self._models[old.name] = new
                 new.announce()
                 replaced.append(new.name)
@@ -125,6 +127,18 @@ class Runtime:
         self._models.clear()
         if self._shadow is not None:
             await self._shadow.stop()
+
+    async def _open_successor(self, old: Model, bundle: Bundle) -> Model:
+        try:
+            return await self._open(old.name, bundle, is_default=old is self.models[0])
+        except BundleError:
+            raise
+        except Exception as error:
+            logger.exception("the new bundle of %s does not work", old.name)
+            raise BundleConflictError(
+                f"the new bundle of {old.name} does not work ({type(error).__name__}), the server's log says why; "
+                "the one that is served goes on"
+            ) from error
 
     async def _open(self, name: str | None, bundle: Bundle, *, is_default: bool) -> Model:
         observe = self._shadow.watch() if self._shadow is not None and is_default else None

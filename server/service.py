@@ -3,45 +3,29 @@
 Knows neither routes, JSON nor ONNX.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from bundle.arrays import Ids, Vectors
 from bundle.errors import EmptyInputError
-from bundle.text import Direction, TextEncoder, Token
+from bundle.text import Token
 from server.cache import VectorCache
 from server.dispatch import Disconnected, Dispatcher, Patience
 from server.errors import InvalidRequestError, OverloadedError
 from server.jobs import Job, Lane
 from server.metrics import ModelMetrics
 from server.queue import BatchQueue
+from server.reading import Reader, Reading, Text
 from server.shadow import Observe
 from server.timings import Timings
 
-Text = str | list[int]
-"""A text, or one that is already token ids."""
-# To tokenise so many characters takes less time than to wake a thread for it.
-INLINE_LENGTH = 1_000
-
 # A vector for every token makes long answers: this many are some 70 MB of JSON at 384 dimensions.
 MOST_TOKEN_VECTORS = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How texts become tokens."""
-
-    truncate: bool | None = None
-    """None: as the server is set up."""
-    direction: Direction = "right"
-    prompt_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +66,32 @@ class EmbeddingService:
 
     def __init__(
         self,
-        text_encoder: TextEncoder,
+        reader: Reader,
         queue: BatchQueue,
         cache: VectorCache,
         metrics: ModelMetrics,
         *,
         dimension: int,
-        auto_truncate: bool,
         max_texts: int,
         bulk_texts: int,
         timeout: float,
-        tokenizer_threads: int,
         observe: Observe | None = None,
     ) -> None:
         """`timeout` is in seconds; requests of more than `bulk_texts` texts are bulk unless they say otherwise.
 
         `observe` is called with the texts and vectors of every answer.
         """
-        self._text_encoder = text_encoder
+        self._reader = reader
         self._queue = queue
         self._dispatcher = Dispatcher(queue, metrics)
         self._cache = cache
         self._metrics = metrics
         self._dimension = dimension
-        self._auto_truncate = auto_truncate
         self._max_texts = max_texts
         self._bulk_texts = bulk_texts
         self._observe = observe
         self._running = 0
         self._timeout = timeout
-        self._tokenizers = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="tokenizer")
 
     async def embed(
         self, texts: Sequence[Text], reading: Reading, disconnected: Disconnected, urgency: Urgency | None = None
@@ -155,20 +135,15 @@ class EmbeddingService:
         embed: Callable[[list[Ids], Patience], Awaitable[tuple[V, Job | None]]],
     ) -> Embedded[V]:
         self.check_count(len(texts))
-        timeout = self._timeout if urgency.timeout is None else min(self._timeout, urgency.timeout)
-        deadline = time.monotonic() + timeout
         lane = urgency.lane or ("bulk" if len(texts) > self._bulk_texts else "interactive")
+        patience = Patience(self._deadline(urgency.timeout), lane, disconnected)
         began = time.perf_counter()
-        self._running += 1
-        try:
-            encoded = await self._tokenize_within_limits(texts, reading, lane)
+        with self._at_work():
+            with self._room_for(len(texts), lane):
+                encoded = await self._reader.ids(texts, reading, patience)
+            # What follows submits without another await, so nobody else can take the room in between.
             tokenize_seconds = time.perf_counter() - began
-            vectors, job = await embed(encoded, Patience(deadline, lane, disconnected))
-        except OverloadedError as error:
-            self._metrics.refused[error.reason].inc()
-            raise
-        finally:
-            self._running -= 1
+            vectors, job = await embed(encoded, patience)
         return Embedded(
             vectors=vectors,
             texts=len(texts),
@@ -198,16 +173,39 @@ class EmbeddingService:
         return job.rows, job
 
     async def tokens(
-        self, texts: Sequence[str], *, add_special_tokens: bool, prompt_name: str | None
+        self, texts: Sequence[str], *, add_special_tokens: bool, prompt_name: str | None, disconnected: Disconnected
     ) -> list[list[Token]]:
         """Tokenise without embedding and without truncation.
 
         Raises:
-            InputError, InvalidRequestError: as `embed`.
+            InputError, InvalidRequestError, OverloadedError, RequestTimeoutError, ClientGoneError: as `embed`.
+            InvalidRequestError: there are too many tokens to tell.
         """
         self.check_count(len(texts))
-        work = partial(self._text_encoder.tokens, texts, add_special_tokens=add_special_tokens, prompt_name=prompt_name)
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizers, work)
+
+        patience = self._patience_without_embedding(disconnected)
+        with self._at_work(), self._room_for(len(texts), patience.lane):
+            return await self._reader.tokens(
+                texts, patience, add_special_tokens=add_special_tokens, prompt_name=prompt_name
+            )
+
+    async def decode(
+        self, rows: Sequence[list[int]], *, skip_special_tokens: bool, disconnected: Disconnected
+    ) -> list[str]:
+        """Turn each row of token ids back into text.
+
+        Raises:
+            EmptyInputError: there are no rows, or an empty one.
+            InvalidTokensError, InvalidRequestError: an id outside the vocabulary, too many rows.
+            OverloadedError, RequestTimeoutError, ClientGoneError: as `embed`.
+        """
+        if not rows or not all(rows):
+            raise EmptyInputError("`ids` cannot be empty")
+        self.check_count(len(rows))
+
+        patience = self._patience_without_embedding(disconnected)
+        with self._at_work(), self._room_for(len(rows), patience.lane):
+            return await self._reader.decode(rows, patience, skip_special_tokens=skip_special_tokens)
 
     def check_count(self, texts: int) -> None:
         """Refuse requests of no or too many texts."""
@@ -216,42 +214,35 @@ class EmbeddingService:
         if texts > self._max_texts:
             raise InvalidRequestError(f"batch size {texts} > maximum allowed batch size {self._max_texts}")
 
-    async def decode(self, rows: Sequence[list[int]], *, skip_special_tokens: bool) -> list[str]:
-        """Turn each row of token ids back into text.
-
-        Raises:
-            EmptyInputError: there are no rows, or an empty one.
-            InvalidTokensError, InvalidRequestError: an id outside the vocabulary, too many rows.
-        """
-        if not rows or not all(rows):
-            raise EmptyInputError("`ids` cannot be empty")
-        self.check_count(len(rows))
-
-        def work() -> list[str]:
-            return [self._text_encoder.decode(row, skip_special_tokens=skip_special_tokens) for row in rows]
-
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizers, work)
-
     def close(self) -> None:
         """End the tokenizer threads."""
-        self._tokenizers.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
 
-    async def _tokenize_within_limits(self, texts: Sequence[Text], reading: Reading, lane: Lane) -> list[Ids]:
-        self._queue.reserve(len(texts), lane)
+    @contextmanager
+    def _room_for(self, texts: int, lane: Lane) -> Iterator[None]:
+        self._queue.reserve(texts, lane)
         try:
-            if sum(map(len, texts)) <= INLINE_LENGTH:
-                return self._encode(texts, reading)
-            return await asyncio.get_running_loop().run_in_executor(self._tokenizers, self._encode, texts, reading)
+            yield
         finally:
-            # `submit` follows without another await, so nobody else can take the room in between.
-            self._queue.release(len(texts), lane)
+            self._queue.release(texts, lane)
 
-    def _encode(self, texts: Sequence[Text], reading: Reading) -> list[Ids]:
-        decoded = [text if isinstance(text, str) else self._text_encoder.decode(text) for text in texts]
-        truncate = self._auto_truncate if reading.truncate is None else reading.truncate
-        return self._text_encoder.encode(
-            decoded, truncate=truncate, direction=reading.direction, prompt_name=reading.prompt_name
-        )
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Around a request's work: it makes the service `busy`, and a refusal is counted."""
+        self._running += 1
+        try:
+            yield
+        except OverloadedError as error:
+            self._metrics.refused[error.reason].inc()
+            raise
+        finally:
+            self._running -= 1
+
+    def _patience_without_embedding(self, disconnected: Disconnected) -> Patience:
+        return Patience(self._deadline(None), "bulk", disconnected)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else min(self._timeout, timeout))
 
     def _look_up(self, keys: list[bytes]) -> tuple[Vectors, list[int]]:
         """What the cache has, float32[texts, dimension], and the rows that it has not."""

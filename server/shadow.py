@@ -55,6 +55,7 @@ class Shadow:
         probe = self._text_encoder.encode(["a"])[0]
         self._engine = Engine(partial(ProcessEncoder, spec), queue, teacher, workers=1, probe=probe)
         self._dispatcher = Dispatcher(queue, teacher)
+        teacher.watch(depth=queue.depth, cache_bytes=lambda: 0, workers=lambda: self._engine.alive)
         self._comparisons: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:

@@ -7,12 +7,12 @@ from litestar.params import JSONBody
 
 from bundle.output_types import OutputType
 from server import schemas
-from server.bodies import base64_rows
+from server.bodies import base64_rows, json_list
 from server.exchange import EMBEDDING_ERRORS, HttpRequest, answer, embed_for, errors, model_of
 from server.openapi import Embedding
 from server.outputs import OutputForm
 from server.problems import answer_cohere
-from server.service import Reading
+from server.reading import Reading
 
 _OUTPUT_TYPES: dict[schemas.CohereType, OutputType] = {
     "float": "float32",
@@ -48,7 +48,9 @@ async def cohere_embed(request: HttpRequest, data: JSONBody[schemas.CohereReques
     vectors = {name: model.outputs.shape(embedded.vectors, form) for name, form in forms.items()}
     body = {
         "id": secrets.token_hex(16),
-        "embeddings": {name: base64_rows(found) if name == "base64" else found for name, found in vectors.items()},
+        "embeddings": {
+            name: await json_list(base64_rows(found) if name == "base64" else found) for name, found in vectors.items()
+        },
         "meta": {"billed_units": {"input_tokens": embedded.tokens}},
         "response_type": "embeddings_by_type",
     }

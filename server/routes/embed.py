@@ -6,7 +6,7 @@ from litestar import Response, post
 from litestar.params import JSONBody
 
 from server import schemas
-from server.bodies import base64_rows
+from server.bodies import base64_rows, json_list
 from server.exchange import (
     EMBEDDING_ERRORS,
     HttpRequest,
@@ -22,7 +22,7 @@ from server.exchange import (
 )
 from server.openapi import Embedding, EmbeddingOrBytes
 from server.outputs import OutputForm
-from server.service import Reading
+from server.reading import Reading
 
 
 @post(
@@ -48,8 +48,8 @@ async def embed(request: HttpRequest, data: JSONBody[schemas.EmbedRequest]) -> R
     vectors = model.outputs.shape(embedded.vectors, form)
     if media_type := accepted(request):
         return answer_bytes(request, model, vectors, embedded, media_type=media_type)
-    content: Any = base64_rows(vectors) if data.encoding_format == "base64" else vectors
-    return answer(request, model, content, embedded)
+    rows: Any = base64_rows(vectors) if data.encoding_format == "base64" else vectors
+    return answer(request, model, await json_list(rows), embedded)
 
 
 @post(
@@ -66,4 +66,4 @@ async def embed_all(request: HttpRequest, data: JSONBody[schemas.EmbedAllRequest
     embedded = await embed_tokens_for(
         request, model, texts_of(data.inputs), reading, timeout_ms=data.timeout_ms, priority=data.priority
     )
-    return answer(request, model, embedded.vectors, embedded)
+    return answer(request, model, await json_list(embedded.vectors), embedded)

@@ -1,12 +1,12 @@
 """OpenAI's routes: `/v1/embeddings` and the list of models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from litestar import Response, get, post
 from litestar.params import JSONBody
 
 from server import schemas
-from server.bodies import base64_rows
+from server.bodies import base64_rows, json_list
 from server.exchange import (
     EMBEDDING_ERRORS,
     GUARD_ERRORS,
@@ -21,7 +21,7 @@ from server.exchange import (
 from server.openapi import Embedding
 from server.outputs import OutputForm
 from server.problems import answer_openai
-from server.service import Reading
+from server.reading import Reading
 
 
 @post(
@@ -43,10 +43,12 @@ async def openai_embeddings(
         request, model, texts_of(data.input), Reading(), timeout_ms=data.timeout_ms, priority=data.priority
     )
     vectors = model.outputs.shape(embedded.vectors, form)
-    rows: Sequence[object] = list(vectors) if data.encoding_format == "float" else base64_rows(vectors)
+    rows: Iterable[object] = vectors if data.encoding_format == "float" else base64_rows(vectors)
     body = {
         "object": "list",
-        "data": [{"object": "embedding", "embedding": row, "index": index} for index, row in enumerate(rows)],
+        "data": await json_list(
+            {"object": "embedding", "embedding": row, "index": index} for index, row in enumerate(rows)
+        ),
         "model": model.info.served_model_name,
         "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
     }

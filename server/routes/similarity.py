@@ -15,7 +15,7 @@ from server.exchange import (
     model_of,
 )
 from server.openapi import Embedding
-from server.service import Reading
+from server.reading import Reading
 
 
 @post(

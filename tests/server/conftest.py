@@ -30,6 +30,9 @@ class Mood:
         self.entered = threading.Event()
         """Set when an `encode` begins."""
         self.batches: list[list[list[int]]] = []
+        self.poison = POISON
+        self.nan = False
+        """Whether nothing but NaN comes out."""
 
 
 class FakeEncoder:
@@ -59,8 +62,10 @@ class FakeEncoder:
         texts = [ids[start:end].tolist() for start, end in pairwise(offsets)]
         self._mood.batches.append(texts)
         self._broken = self._broken or LETHAL in ids
-        if self._broken or POISON in ids:
+        if self._broken or self._mood.poison in ids:
             raise RuntimeError("the fake encoder was asked to fail")
+        if self._mood.nan:
+            return np.full((len(texts), self.dimension), np.nan, dtype=np.float32)
         return np.array([[sum(text), len(text)] for text in texts], dtype=np.float32)
 
 

@@ -46,7 +46,12 @@ def test_every_embedding_route_refuses_in_its_own_shape(client: TestClient[Lites
     for model in client.app.state.runtime.models:
         overload(model)
     shapes = {"/embed?x=1": "error_type", "/": "error_type", "/similarity": "error_type", "/v2/embed": "message"}
-    for path, field_name in [*shapes.items(), ("/v1/embeddings", "error"), ("/embed_all", "error_type")]:
+    for path, field_name in [
+        *shapes.items(),
+        ("/v1/embeddings", "error"),
+        ("/embed_all", "error_type"),
+        ("/tokenize", "error_type"),
+    ]:
         answer = refuse(client, path)
         assert answer is not None
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -59,8 +64,8 @@ def test_every_embedding_route_refuses_in_its_own_shape(client: TestClient[Lites
         assert field_name in msgspec.json.decode(body)
     metrics = client.get("/metrics").text
     assert 'disco_requests_total{route="/embed",status="429"} 1.0' in metrics
-    assert 'disco_refused_requests_total{model="a",reason="seconds"} 6.0' in metrics
-    assert 'disco_errors_total{type="Overloaded"} 6.0' in metrics
+    assert 'disco_refused_requests_total{model="a",reason="seconds"} 7.0' in metrics
+    assert 'disco_errors_total{type="Overloaded"} 7.0' in metrics
 
 
 def test_a_clients_request_id_comes_back_with_a_refusal(client: TestClient[Litestar]) -> None:
@@ -71,10 +76,8 @@ def test_a_clients_request_id_comes_back_with_a_refusal(client: TestClient[Lites
     assert b"\r\nx-request-id: mine\r\n" in answer
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/tokenize"), ("GET", "/ready"), ("GET", "/embed"), ("POST", "/x")]
-)
-def test_what_needs_no_engine_is_let_in(client: TestClient[Litestar], method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), [("GET", "/ready"), ("GET", "/embed"), ("POST", "/x")])
+def test_what_brings_no_texts_is_let_in(client: TestClient[Litestar], method: str, path: str) -> None:
     for model in client.app.state.runtime.models:
         overload(model)
     assert refuse(client, path, method) is None
@@ -189,6 +192,38 @@ def test_a_client_that_wants_no_more_is_left_alone() -> None:
         connection = Connection()
         assert await connection.receive(request(b"{}", "connection: close")) == REFUSAL
         assert connection.wire.closed
+
+    asyncio.run(main())
+
+
+def test_after_a_refusal_the_connection_waits_as_long_as_after_an_answer() -> None:
+    async def main() -> None:
+        connection = Connection()
+        timers = []
+        for overloaded in (True, False):
+            connection.overloaded = overloaded
+            connection.gate.set()
+            await connection.receive(request())
+            assert connection.protocol._head_timer is None
+            assert connection.protocol.timeout_keep_alive_task is not None
+            timers.append(connection.protocol.timeout_keep_alive_task.when() - asyncio.get_running_loop().time())
+        assert timers == pytest.approx([connection.protocol.timeout_keep_alive] * 2, abs=1.0)
+        connection.overloaded = True
+        await connection.receive(request(b"x" * 10)[:-1])
+        assert connection.protocol._head_timer is not None, "the rest of a body that is refused is not waited for long"
+        connection.protocol.connection_lost(None)
+
+    asyncio.run(main())
+
+
+def test_a_client_that_reads_no_answers_gets_no_refusals_piled_up() -> None:
+    async def main() -> None:
+        connection = Connection()
+        assert await connection.receive(request()) == REFUSAL
+        connection.protocol.flow.pause_writing()
+        assert await connection.receive(request()) == b""
+        assert len(connection.asked) == 1
+        connection.protocol.connection_lost(None)
 
     asyncio.run(main())
 

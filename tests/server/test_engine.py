@@ -12,13 +12,25 @@ from bundle.runtime import TokenEncoder
 from server.batching import BatchLimits
 from server.engine import Engine
 from server.engine_thread import ThreadEncoder
-from server.errors import BackendError, RequestTimeoutError, UnhealthyError
+from server.errors import BackendError, EngineDiedError, RequestTimeoutError, UnhealthyError
 from server.jobs import Job
+from server.logs import REQUEST_ID
 from server.metrics import Metrics
 from server.queue import BatchQueue, QueueLimits
 from tests.server.conftest import LETHAL, POISON, FakeEncoder, Mood
 
 PROBE = np.array([1], dtype=np.int32)
+
+
+class MortalEncoder(ThreadEncoder):
+    def __init__(self, open_encoder: Callable[[], TokenEncoder], gone: asyncio.Event) -> None:
+        super().__init__(open_encoder)
+        self._gone = gone
+
+    async def ended(self) -> EngineDiedError:
+        await self._gone.wait()
+        self._gone.clear()
+        return EngineDiedError("it was time")
 
 
 @dataclass
@@ -29,6 +41,10 @@ class World:
     metrics: Metrics = field(default_factory=Metrics)
     opened: int = 0
     refuse_to_open: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when encoders are to end by themselves."""
+    request_ids: list[str] = field(default_factory=list)
+    """What a log line would have said as an encoder was opened."""
 
     def __post_init__(self) -> None:
         # One text a batch, so that one text's fate is not another's.
@@ -40,10 +56,14 @@ class World:
         self.opened += 1
         return FakeEncoder(self.mood)
 
+    def encoder(self) -> ThreadEncoder:
+        self.request_ids.append(REQUEST_ID.get())
+        return MortalEncoder(self.open_encoder, self.gone)
+
     def run(self, scenario: Callable[[Engine], Awaitable[None]], *, workers: int = 1) -> None:
         async def main() -> None:
             engine = Engine(
-                lambda: ThreadEncoder(self.open_encoder),
+                self.encoder,
                 self.queue,
                 self.metrics.of("tiny"),
                 workers=workers,
@@ -121,6 +141,68 @@ def test_a_broken_encoder_is_replaced_and_every_request_gets_an_answer(world: Wo
     world.run(scenario)
     assert world.opened == 2
     assert world.value("disco_worker_restarts_total") == 1
+
+
+def test_an_encoder_that_ends_while_it_has_nothing_to_do_is_replaced_unasked(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        world.refuse_to_open = True
+        world.gone.set()
+        await until(lambda: engine.alive == 0)
+        assert not engine.healthy
+        world.refuse_to_open = False
+        await until(lambda: engine.healthy)
+        assert np.stack((await world.embed([[9]])).rows).tolist() == [[9, 1]]
+
+    world.run(scenario)
+    assert world.opened == 2
+    assert world.value("disco_worker_restarts_total") == 1
+
+
+def test_an_encoder_that_ends_with_a_batch_is_left_to_tell_of_it(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        world.mood.gate.clear()
+        waiting = asyncio.ensure_future(world.embed([[5]]))
+        await asyncio.to_thread(world.mood.entered.wait)
+        while world.queue.depth().items:
+            await asyncio.sleep(0.001)
+        world.gone.set()
+        await until(lambda: not world.gone.is_set())
+        world.mood.gate.set()
+        assert np.stack((await waiting).rows).tolist() == [[5, 1]]
+
+    world.run(scenario)
+
+
+def test_an_encoder_whose_first_vectors_are_no_numbers_is_not_served(world: World) -> None:
+    async def scenario(_: Engine) -> None:
+        pytest.fail("the engine must not start")
+
+    world.mood.nan = True
+    with pytest.raises(BackendError, match="not finite"):
+        world.run(scenario)
+
+
+def test_an_encoder_that_gives_no_numbers_any_more_is_replaced(world: World) -> None:
+    async def scenario(engine: Engine) -> None:
+        world.mood.nan = True
+        assert isinstance((await world.embed([[5]])).error, BackendError)
+        await until(lambda: engine.alive == 0)
+        world.mood.nan = False
+        await until(lambda: engine.healthy)
+        assert (await world.embed([[6]])).error is None
+
+    world.run(scenario)
+
+
+def test_what_engines_log_is_no_part_of_the_request_that_started_them(world: World) -> None:
+    async def scenario(_: Engine) -> None: ...
+
+    token = REQUEST_ID.set("monday")
+    try:
+        world.run(scenario)
+    finally:
+        REQUEST_ID.reset(token)
+    assert world.request_ids == ["-"]
 
 
 def test_while_no_encoder_opens_the_engine_is_unhealthy_and_refuses_at_once(world: World) -> None:

@@ -80,18 +80,17 @@ def test_a_failing_batch_is_an_error_and_the_child_goes_on(tiny_bundle: Bundle) 
     run(ProcessEncoder(spec_of(tiny_bundle)), scenario)
 
 
-def test_a_child_that_is_killed_while_it_has_nothing_to_do_is_replaced(tiny_bundle: Bundle) -> None:
-    restarts: list[str] = []
-
+def test_a_death_with_nothing_to_do_is_told_too(tiny_bundle: Bundle) -> None:
     async def scenario(encoder: ProcessEncoder) -> None:
-        first = encoder.pid
-        os.kill(first, signal.SIGKILL)
-        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)  # until it is gone
+        waiting = asyncio.ensure_future(encoder.ended())
         assert len(await embed(encoder)) == len(TEXTS)
-        assert encoder.pid != first
+        assert not waiting.done()
+        os.kill(encoder.pid, signal.SIGKILL)
+        assert "SIGKILL" in str(await waiting)
+        with pytest.raises(EngineDiedError, match="SIGKILL"):
+            await embed(encoder)
 
-    run(ProcessEncoder(spec_of(tiny_bundle), restarted=lambda: restarts.append("once")), scenario)
-    assert restarts == ["once"]
+    run(ProcessEncoder(spec_of(tiny_bundle)), scenario)
 
 
 def test_a_crash_in_the_middle_of_a_batch_ends_the_wait(tiny_bundle: Bundle) -> None:

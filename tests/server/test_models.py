@@ -13,6 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from numpy.typing import NDArray
 
+from bundle.arrays import Vectors
 from bundle.layout import Bundle, open_bundle
 from server.app import create_app
 from server.errors import BundleConflictError, UnknownModelError
@@ -131,6 +132,23 @@ def test_nothing_that_is_wrong_with_a_new_bundle_ends_what_is_served(
 
     asyncio.run(scenario())
     assert "not reloaded" in caplog.text
+
+
+def test_a_bundle_that_does_not_work_changes_nothing(
+    client: TestClient[Litestar], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nonsense(*_: object, **__: object) -> Vectors:
+        return np.full((1, 8), np.nan, dtype=np.float32)
+
+    before = vector(client)
+    replace_bundle(path, scale=-1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("server.engine_process.ProcessEncoder.encode", nonsense)
+        refused = client.post("/admin/reload")
+    assert refused.status_code == 409
+    assert "the new bundle of tiny does not work (BackendError)" in refused.json()["error"]
+    np.testing.assert_array_equal(vector(client), before)
+    assert client.post("/admin/reload").json()["replaced"] == ["tiny"]
 
 
 def test_only_operators_may_reload(settings: ServerSettings) -> None:

@@ -302,6 +302,17 @@ def test_a_bulk_text_that_somebody_is_in_a_hurry_for_is_hurried() -> None:
     assert waiting.depth().items == 0
 
 
+def test_a_bulk_text_that_is_hurried_keeps_its_age() -> None:
+    clock = Clock()
+    waiting = queue(clock=clock)
+    submit_bulk(waiting, 1)
+    clock.now += 2
+    waiting.submit(job(1), [text(4)])
+    waiting.submit(job(1), [text(10, first=10_000)])
+    assert waiting.depth().bulk_items == 0
+    assert waiting.depth().oldest_seconds == 2
+
+
 def test_the_oldest_text_is_told_whatever_its_lane() -> None:
     clock = Clock()
     waiting = queue(clock=clock)

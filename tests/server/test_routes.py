@@ -120,6 +120,23 @@ def test_every_output_type_in_every_encoding(
     assert np.array_equal(np.load(BytesIO(npy.content)), expected)
 
 
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("*/*", "application/json"),
+        ("application/json, application/octet-stream;q=0.5", "application/json"),
+        ("application/octet-stream;q=0.5, application/json", "application/json"),
+        ("application/octet-stream, application/x-npy;q=0.1", "application/octet-stream"),
+        ("text/html, application/x-npy", "application/x-npy"),
+        ("nonsense", "application/json"),
+    ],
+)
+def test_bytes_are_for_clients_that_prefer_them(client: Client, accept: str, answered: str) -> None:
+    response = client.post("/embed", json={"inputs": "the cat"}, headers={"accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == answered
+
+
 @pytest.mark.parametrize("side", ["left", "right", "Left", "Right"])
 def test_truncation_direction_in_either_case(client: Client, reference: Embedder, side: str) -> None:
     text = " ".join(["cat"] * 30 + ["dog"] * 30)

@@ -1,8 +1,10 @@
 """Deadlines, disconnects and refusals, with an encoder that waits until it is told to go on."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,11 @@ from server.batching import BatchLimits
 from server.cache import VectorCache
 from server.engine import Engine
 from server.engine_thread import ThreadEncoder
-from server.errors import ClientGoneError, OverloadedError, RequestTimeoutError
+from server.errors import BackendError, ClientGoneError, InvalidRequestError, OverloadedError, RequestTimeoutError
 from server.metrics import Metrics
 from server.queue import BatchQueue, QueueLimits
-from server.service import Embedded, EmbeddingService, Reading, Urgency
+from server.reading import Reader, Reading
+from server.service import Embedded, EmbeddingService, Urgency
 from tests.conftest import WORDS
 from tests.server.conftest import FakeEncoder, Mood
 
@@ -42,17 +45,16 @@ class World:
         self.mood = Mood()
         self.metrics = Metrics()
         self.queue = BatchQueue(QueueLimits(items=queue_items), BatchLimits())
+        self.text_encoder = TextEncoder.from_file(tokenizer_file, max_length=32)
         self.service = EmbeddingService(
-            TextEncoder.from_file(tokenizer_file, max_length=32),
+            Reader(self.text_encoder, auto_truncate=True, threads=1),
             self.queue,
             VectorCache(cache_bytes),
             self.metrics.of("tiny"),
             dimension=2,
-            auto_truncate=True,
             max_texts=64,
             bulk_texts=8,
             timeout=timeout,
-            tokenizer_threads=1,
         )
 
     def run(self, scenario: Scenario) -> None:
@@ -83,7 +85,7 @@ class World:
         return busy
 
     def embedded(self, text: str) -> bool:
-        (ids,) = self.service._text_encoder.encode([text])
+        (ids,) = self.text_encoder.encode([text])
         return any(ids.tolist() in batch for batch in self.mood.batches)
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -199,7 +201,7 @@ def test_what_came_before_is_not_embedded_again(tokenizer_file: Path) -> None:
         assert (again.queue_seconds, again.inference_seconds) == (0, 0)
         mixed = await world.service.embed(["bird", "dog"], Reading(), stays)
         assert np.array_equal(mixed.vectors[1], first.vectors[1])
-        assert world.mood.batches[-1] == [world.service._text_encoder.encode(["bird"])[0].tolist()]
+        assert world.mood.batches[-1] == [world.text_encoder.encode(["bird"])[0].tolist()]
         assert world.value("disco_cache_texts_total", result="hit") == 4
         assert world.value("disco_cache_texts_total", result="miss") == 3
 
@@ -246,3 +248,113 @@ def test_bad_texts_leave_nothing_reserved(
         assert world.queue.depth().items == 0
 
     World(tokenizer_file).run(scenario)
+
+
+class SlowTokenizer:
+    """Makes a world's tokenizer wait for a gate; whoever is in it has `entered`."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate, self.entered = threading.Event(), threading.Event()
+        for name in ("encode", "tokens", "decode"):
+            monkeypatch.setattr(world.text_encoder, name, partial(self._wait_for, getattr(world.text_encoder, name)))
+
+    def _wait_for(self, work: Callable[..., object], *arguments: object, **options: object) -> object:
+        self.entered.set()
+        self.gate.wait()
+        return work(*arguments, **options)
+
+
+LONG = "cat " * 500
+"""So long that a thread tokenises it."""
+
+
+def test_the_deadline_counts_while_texts_are_tokenised(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: World) -> None:
+        tokenizer = SlowTokenizer(world, monkeypatch)
+        try:
+            first = asyncio.create_task(world.service.embed([LONG], Reading(), stays, Urgency(timeout=0.05)))
+            second = asyncio.create_task(world.service.embed([LONG], Reading(), leaves))
+            with pytest.raises(RequestTimeoutError):
+                await first
+            with pytest.raises(ClientGoneError):
+                await second
+            assert world.queue.depth().items == 0
+        finally:
+            tokenizer.gate.set()
+        await world.service.embed(["cat"], Reading(), stays)
+        assert len(world.mood.batches) == 2, "the probe and the last text"
+
+    World(tokenizer_file).run(scenario)
+
+
+async def ask_for_tokens(world: World) -> object:
+    return await world.service.tokens(["cat"], add_special_tokens=True, prompt_name=None, disconnected=stays)
+
+
+async def ask_for_texts(world: World) -> object:
+    return await world.service.decode([[6]], skip_special_tokens=True, disconnected=stays)
+
+
+def busy(world: World) -> bool:
+    return world.service.busy
+
+
+@pytest.mark.parametrize("ask", [ask_for_tokens, ask_for_texts])
+def test_a_model_is_busy_until_its_tokenizer_has_answered(
+    tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[World], Awaitable[object]]
+) -> None:
+    async def scenario(world: World) -> None:
+        expected = await ask(world)
+        assert not busy(world)
+        tokenizer = SlowTokenizer(world, monkeypatch)
+        asking = asyncio.ensure_future(ask(world))
+        await asyncio.to_thread(tokenizer.entered.wait)
+        assert busy(world)
+        tokenizer.gate.set()
+        assert await asking == expected
+        assert not busy(world)
+
+    World(tokenizer_file).run(scenario)
+
+
+@pytest.mark.parametrize("ask", [ask_for_tokens, ask_for_texts])
+def test_what_only_needs_the_tokenizer_is_refused_too_when_too_much_waits(
+    tokenizer_file: Path, ask: Callable[[World], Awaitable[object]]
+) -> None:
+    async def scenario(world: World) -> None:
+        busy = await world.occupy()
+        waiting = asyncio.create_task(world.service.embed(["dog"], Reading(), stays))
+        while world.queue.depth().items == 0:
+            await asyncio.sleep(0.001)
+        with pytest.raises(OverloadedError):
+            await ask(world)
+        assert world.value("disco_refused_requests_total", reason="items") == 1
+        world.mood.gate.set()
+        await asyncio.gather(busy, waiting)
+        await ask(world)
+
+    World(tokenizer_file, queue_items=1).run(scenario)
+
+
+def test_no_more_tokens_are_told_than_fit_an_answer(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.reading.MOST_TOKENS", 3)
+
+    async def scenario(world: World) -> None:
+        await ask_for_tokens(world)
+        with pytest.raises(InvalidRequestError, match="6 tokens, at most 3"):
+            await world.service.tokens(["cat", "dog"], add_special_tokens=True, prompt_name=None, disconnected=stays)
+
+    World(tokenizer_file).run(scenario)
+
+
+def test_texts_that_fall_with_another_of_their_request_are_counted_as_that(tokenizer_file: Path) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(BackendError):
+            await world.service.embed(["a", "cat", "dog"], Reading(), stays)
+        assert world.value("disco_dropped_texts_total", reason="failed") == 2
+        assert world.value("disco_dropped_texts_total", reason="abandoned") == 0
+
+    world = World(tokenizer_file)
+    world.queue._batch_limits = BatchLimits(items=1)
+    world.mood.poison = world.text_encoder.encode(["a"])[0].tolist()[1]
+    world.run(scenario)

@@ -1,5 +1,6 @@
 """A teacher that embeds a sample of what is asked, and what is told of how far both agree."""
 
+import asyncio
 import time
 from collections import deque
 from pathlib import Path
@@ -11,6 +12,9 @@ from litestar.testing import TestClient
 
 from bundle.layout import Bundle
 from server.app import create_app
+from server.errors import BundleConflictError
+from server.metrics import Metrics
+from server.runtime import running
 from server.settings import ServerSettings
 from server.shadow import Window, rank_agreement
 from tests.conftest import WORDS, build_tiny_bundle
@@ -50,6 +54,22 @@ def test_a_model_agrees_with_itself(tiny_bundle: Bundle) -> None:
         assert value(client, "disco_shadow_cosine_bucket", le="0.999") == 0
         assert value(client, "disco_shadow_rank_correlation_count") > 0
         assert value(client, "disco_shadow_rank_correlation_bucket", le="0.99") == 0
+
+
+def test_its_engine_has_gauges_of_its_own(tiny_bundle: Bundle) -> None:
+    with TestClient(create_app(settings(tiny_bundle.path, tiny_bundle.path))) as client:
+        assert value(client, "disco_workers_alive", model="shadow") == 1
+
+
+def test_no_model_is_called_like_the_shadow(tiny_bundle: Bundle) -> None:
+    taken = settings(tiny_bundle.path, tiny_bundle.path).model_copy(update={"bundle": [f"shadow={tiny_bundle.path}"]})
+
+    async def start() -> None:
+        async with running(taken, Metrics()):
+            pytest.fail("it must not start")
+
+    with pytest.raises(BundleConflictError, match="'shadow'"):
+        asyncio.run(start())
 
 
 def test_a_disagreement_shows(tiny_bundle: Bundle, tmp_path: Path) -> None:
