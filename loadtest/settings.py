@@ -46,7 +46,8 @@ class Settings(BaseSettings):
       0    the run is complete and every --slo holds, or the capacity was found
       1    an --slo is violated, no request succeeded, --max-errors was exceeded, or --check found wrong vectors
       2    this generator was the bottleneck: do not trust the figures
-      3    nothing was measured: bad settings, unreadable corpus, or no working server at --url
+      3    nothing was measured: bad settings, unreadable corpus, or no working server at --url; or not all that was
+           to be, for --max-requests ended the run
       130  interrupted; the report covers what was measured until then
     """
 

@@ -63,7 +63,7 @@ def _judge(rate: float, measurement: Measurement, objectives: Sequence[Objective
     verdicts = check(objectives, measurement)
     return Trial(
         rate=rate,
-        holds=measurement.ending != "too many errors" and all(verdict.holds for verdict in verdicts),
+        holds=measurement.ending == "complete" and all(verdict.holds for verdict in verdicts),
         throughput=throughput_of(measurement),
         latency_ms=distribution_of(measurement.latencies[measurement.succeeded]),
         errors=measurement.errors,

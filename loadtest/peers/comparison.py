@@ -117,6 +117,7 @@ def _describe(server: Server, references: Mapping[Reference, Vectors], places: P
         reference=system.reference,
         lowest_cosine=round(min(at_once, *one_by_one), 5),
         startup_seconds=round(server.startup_seconds, 2),
+        engine=server.engine(),
         versions=versions(Path(python), system.packages) if system.packages else {},
     )
 

@@ -71,14 +71,15 @@ def measure(server: Server, load: Load, texts: Texts, *, seconds: float) -> Figu
     Raises:
         AbsentError: no request succeeded.
     """
-    warmup = _apply(server, load, texts, WARMUP_SECONDS)
+    requests = _requests(server, load, texts)
+    warmup = _apply(server, load, requests, WARMUP_SECONDS)
     answers = warmup.latencies[warmup.succeeded]
     if not len(answers):
         raise AbsentError(f"no answer to {load.name}: {', '.join(warmup.errors)}")
     pids = server.pids
     reset_peak(pids)
     cpu_before, began = cpu_seconds(pids), time.perf_counter()
-    measurement = _apply(server, load, texts, max(seconds, _LEAST_ANSWERS * float(np.median(answers))))
+    measurement = _apply(server, load, requests, max(seconds, _LEAST_ANSWERS * float(np.median(answers))))
     # Until the last answer has come: what was sent before the end and answered after it was worked for as well.
     elapsed, cpu = time.perf_counter() - began, cpu_seconds(pids) - cpu_before
     latencies = np.sort(measurement.latencies[measurement.succeeded]) * 1e3
@@ -99,15 +100,17 @@ def measure(server: Server, load: Load, texts: Texts, *, seconds: float) -> Figu
     )
 
 
-def _apply(server: Server, load: Load, texts: Texts, seconds: float) -> Measurement:
+def _requests(server: Server, load: Load, texts: Texts) -> list[Request]:
     route, endpoint = ROUTES[server.system.route], Endpoint.from_url(server.url)
     batches = split_into_requests(texts.texts, load.texts_per_request)
-    requests = [
+    return [
         Request(endpoint.request(route.encode(batch, server.system.served_name)), batch, route) for batch in batches
     ]
 
+
+def _apply(server: Server, load: Load, requests: list[Request], seconds: float) -> Measurement:
     async def apply() -> Measurement:
-        client = Client(endpoint, connections=load.clients)
+        client = Client(Endpoint.from_url(server.url), connections=load.clients)
         limits = Limits(warmup=0, duration=seconds, timeout=_TIMEOUT, max_requests=10**7, max_errors=100)
         try:
             return await run(client, cycle(requests), ClosedLoop(load.clients, seconds), limits)

@@ -50,6 +50,8 @@ class SystemRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What its vectors were compared with: those of the teacher or of the student."""
     lowest_cosine: float | None = None
     startup_seconds: float | None = None
+    engine: str | None = None
+    """What computes, where the system says it."""
     versions: dict[str, str] = {}
     absent: str | None = None
 

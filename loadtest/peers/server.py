@@ -1,6 +1,7 @@
 """A server process on loopback: started, held while others are measured, and stopped whatever happens."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import urljoin
 
 from loadtest.peers.errors import AbsentError
 from loadtest.peers.systems import System
@@ -59,6 +61,20 @@ class Server:
         except (OSError, HTTPException) as error:
             raise AbsentError(f"does not answer ({error})") from error
         return content
+
+    def engine(self) -> str | None:
+        """What it says it computes with; None where it says nothing.
+
+        Raises:
+            AbsentError: it should, and does not.
+        """
+        if self.system.description is None:
+            return None
+        try:
+            with urllib.request.urlopen(urljoin(self.url, self.system.description), timeout=30) as answer:
+                return str(json.load(answer)["engine"])
+        except (OSError, HTTPException, ValueError, KeyError) as error:
+            raise AbsentError(f"does not tell its engine at {self.system.description} ({error})") from error
 
     def hold(self) -> None:
         """Stop its processes where they are: they keep their memory and take no processor time."""

@@ -57,6 +57,8 @@ class System:
     least_cosine: float = FLOAT32
     served_name: str = "disco"
     """What requests call the model, where the route wants a name."""
+    description: str | None = None
+    """The route of a JSON object whose `engine` says what it computes with."""
     missing: str | None = None
     """Why it cannot be started on this machine, where that is known beforehand."""
 
@@ -96,6 +98,7 @@ def _ours(name: str, title: str, bundle: Path, reference: Reference) -> System:
             *("--cache-bytes", "0", "--log-level", "warning"),
         ),
         packages=("onnxruntime", "tokenizers", "litestar", "uvicorn"),
+        description="/info",
         reference=reference,
         least_cosine=INT8,
     )

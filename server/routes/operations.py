@@ -33,7 +33,7 @@ async def health(request: HttpRequest) -> None:
     opt=PUBLIC,
     security=OPEN,
     media_type=MediaType.TEXT,
-    responses=errors({503: "Starting, shutting down or unhealthy."}),
+    responses=errors({503: "Shutting down or unhealthy."}),
     summary="Should it get traffic?",
 )
 async def ready(request: HttpRequest) -> None:

@@ -94,7 +94,9 @@ def test_the_figures_of_the_readme_are_those_of_the_committed_json() -> None:
     assert done.returncode == 0, "run `make readme`"
 
 
-@pytest.mark.parametrize("script", ["update_studies.py", "update_engines.py", "update_benchmarks.py"])
+@pytest.mark.parametrize(
+    "script", ["update_studies.py", "update_engines.py", "update_benchmarks.py", "update_acceptance.py"]
+)
 def test_the_tables_in_the_docs_are_those_of_the_committed_json(script: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "docs" / script, "--check"], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ SHORT, LONG = Load(8, 1, "short"), Load(8, 1, "long")
 
 # A server in a process with a child of its own; after `port` it takes what it should do.
 STAND_IN = """
-import http.server, subprocess, sys
+import http.server, subprocess, sys, time
 port, mood = int(sys.argv[1]), sys.argv[2]
 if mood == "broken":
     sys.exit("no such model")
@@ -34,9 +35,16 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
+    def do_GET(self):
+        body = b'{"engine": "fast"}' if self.path == "/info" else b"{}"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def do_POST(self):
         asked = self.rfile.read(int(self.headers["Content-Length"]))
         body = b"[[0.6,0.8]]"
+        while time.thread_time() < 0.02: pass  # once a connection: the system counts in hundredths of a second
         self.send_response(500 if b"refuse me" in asked else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -77,6 +85,16 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+def test_an_engine_is_told_where_a_system_says_it(tmp_path: Path) -> None:
+    with serve(stand_in(), tmp_path / "log", patience=60) as server:
+        assert server.engine() is None
+        server.system = replace(server.system, description="/info")
+        assert server.engine() == "fast"
+        server.system = replace(server.system, description="/other")
+        with pytest.raises(AbsentError, match="/other"):
+            server.engine()
 
 
 def test_a_server_is_measured_held_and_ended_with_its_children(tmp_path: Path) -> None:
