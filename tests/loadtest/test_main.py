@@ -44,7 +44,7 @@ def test_a_good_run(stub_server: StubServer, tmp_path: Path, route: str, path: s
 
 def test_a_run_that_its_limit_of_requests_ends_is_no_success(stub_server: StubServer, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    arguments = ["--url", stub_server.url, "--clients", "2", "--duration", "60", "--max-requests", "20"]
+    arguments = ["--url", stub_server.url, "--clients", "2", "--warmup", "0", "--max-requests", "20"]
     assert main([*arguments, "--json", str(out)]) == NOT_RUN
     report = json.loads(out.read_text())
     assert report["ending"] == "too many requests"
