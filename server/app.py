@@ -14,7 +14,7 @@ from server import docs
 from server.access import COMPONENTS, SECURITY_SCHEME, KeyGuard
 from server.admission import Admission
 from server.bodies import StrictJson
-from server.connections import TimedBody
+from server.connections import BoundedBodies
 from server.errors import MissingPackageError
 from server.keys import ApiKeys
 from server.metrics import Metrics
@@ -79,8 +79,17 @@ def create_app(settings: ServerSettings) -> Litestar:
         error_types=sorted({problem.error_type for problem in PROBLEMS.values()}),
     )
     # Not Litestar middlewares: those do not see requests for unknown paths, and come after much of the work.
-    timed = TimedBody(app.asgi_handler, read_timeout=settings.read_timeout)
-    app.asgi_handler = Telemetry(timed, metrics, tracing)
+
+    def count_refusal() -> None:
+        app.state.runtime.model().metrics.refused["bytes"].inc()
+
+    bounded = BoundedBodies(
+        app.asgi_handler,
+        read_timeout=settings.read_timeout,
+        most_bytes=settings.max_body_bytes,
+        refused=count_refusal,
+    )
+    app.asgi_handler = Telemetry(bounded, metrics, tracing)
     app.state.admission = Admission(app.state, _refusing_routes())
     return app
 

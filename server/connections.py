@@ -1,12 +1,16 @@
-"""How long a client may take to send, and how many may be connected. Knows connections, not what is sent over them."""
+"""How long clients may take to send, how many may be connected, and how much they may send at once.
+
+Knows connections, not what is sent over them.
+"""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.errors import SlowRequestError, TooManyConnectionsError
+from server.errors import OverloadedError, SlowRequestError, TooManyConnectionsError
 
 SURPLUS = "surplus"
 """In the state of requests that came over a connection beyond the limit."""
@@ -52,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._completed = False
         super().data_received(data)
         if self.cycle and not self.cycle.response_complete:  # type: ignore[truthy-bool]  # None before the first
-            self._stop_waiting()  # the body's time is up to `TimedBody`
+            self._stop_waiting()  # the body's time is up to `BoundedBodies`
         elif self._completed:
             self._stop_waiting()
             self._await_next()
@@ -81,24 +85,34 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-class TimedBody:
-    """Wraps an application: reading a body that does not come in time, or over a surplus connection, is an error there.
+class BoundedBodies:
+    """Wraps an application: a body that does not come in time, over a surplus connection, or when the bodies of all
+    clients take too much memory already, is an error where it is read.
 
     So what has no body, like the question whether the server is ready, is answered over any connection.
     """
 
-    def __init__(self, app: ASGIApp, *, read_timeout: float) -> None:
-        """`read_timeout` is in seconds, from the end of the request's head."""
+    def __init__(
+        self, app: ASGIApp, *, read_timeout: float, most_bytes: int, refused: Callable[[], None] = lambda: None
+    ) -> None:
+        """`read_timeout` is in seconds, from the end of a request's head; `most_bytes` counts until its answer.
+
+        `refused` is called whenever there are too many bytes.
+        """
         self._app = app
         self._read_timeout = read_timeout
+        self._most_bytes = most_bytes
+        self._refused = refused
+        self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; `receive` raises SlowRequestError or TooManyConnectionsError."""
+        """Serve one request; `receive` raises SlowRequestError, TooManyConnectionsError or OverloadedError."""
         deadline = asyncio.get_running_loop().time() + self._read_timeout
         complete = False
+        own_bytes = 0
 
-        async def receive_in_time() -> HTTPReceiveMessage:
-            nonlocal complete
+        async def receive_bounded() -> HTTPReceiveMessage:
+            nonlocal complete, own_bytes
             if complete:  # what comes next is the end of the connection, which has no hurry
                 return await receive()  # type: ignore[return-value]  # there are no WebSockets here
             if SURPLUS in scope["state"]:
@@ -111,6 +125,22 @@ class TimedBody:
                     f"the body did not come within {self._read_timeout:g} seconds; send less at once"
                 ) from None
             complete = not message.get("more_body", False)
+            more = len(message["body"]) if message["type"] == "http.request" else 0
+            own_bytes += more
+            self._bytes += more
+            self._check(own_bytes)
             return message  # type: ignore[return-value]  # there are no WebSockets here
 
-        await self._app(scope, receive_in_time, send)
+        try:
+            await self._app(scope, receive_bounded, send)
+        finally:
+            self._bytes -= own_bytes
+
+    def _check(self, own_bytes: int) -> None:
+        if self._bytes > max(self._most_bytes, own_bytes):  # a body is never refused for its own sake here
+            self._refused()
+            raise OverloadedError(
+                f"the bodies of all requests are more than {self._most_bytes} bytes at the moment; try again later",
+                reason="bytes",
+                retry_after=1,
+            )

@@ -43,7 +43,7 @@ class ModelMetrics:
         self.cached = {result: families.cached.labels(model, result) for result in ("hit", "miss")}
         self.dropped = {reason: families.dropped.labels(model, reason) for reason in DROPS}
         self.refused = {
-            reason: families.refused.labels(model, reason) for reason in ("items", "tokens", "seconds", "rate")
+            reason: families.refused.labels(model, reason) for reason in ("items", "tokens", "seconds", "rate", "bytes")
         }
         self.serving = families.serving.labels(model)
         self._batch_items = families.batch_items.labels(model)
@@ -224,8 +224,8 @@ _HEADER = [
     "",
     "`GET /metrics` answers in Prometheus' text format. All series exist before the first request. This page is made",
     "by `python -m server.metrics > docs/metrics.md`, and a test compares the two. Besides these there are the usual",
-    "`process_*` metrics: resident memory, CPU seconds, open files, start time. They tell of the process that answers HTTP;",
-    "what the engines take, each of them in a process of its own, is the operating system's to tell.",
+    "`process_*` metrics: resident memory, CPU seconds, open files, start time. They tell of the process that answers",
+    "HTTP; what the engines take, each in a process of its own, is the operating system's to tell.",
     "",
     "| name | type | labels | meaning |",
     "|---|---|---|---|",

@@ -63,6 +63,9 @@ class ServerSettings(BaseSettings):
     )
     protect_operations: bool = Field(False, description="/metrics, /docs and /openapi.json need a key too")
     payload_limit: PositiveInt = Field(2_000_000, description="largest accepted body in bytes; more is a 413")
+    max_body_bytes: PositiveInt = Field(
+        256_000_000, description="most bytes of bodies held at once, of all requests being answered; more is a 429"
+    )
     max_client_batch_size: PositiveInt = Field(512, description="most texts in one request; more is a 422")
     auto_truncate: bool = Field(True, description="cut texts that are too long, unless the request says otherwise")
     read_timeout: PositiveFloat = Field(

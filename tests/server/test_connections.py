@@ -114,6 +114,28 @@ def test_a_body_in_parts_is_read_when_it_comes_in_time(server: Server) -> None:
     assert len(json.loads(body)) == 1
 
 
+@pytest.mark.parametrize(("limit", "status"), [(60, b"429"), (90, b"200")])
+def test_all_bodies_together_are_bounded(tiny_bundle: Bundle, limit: int, status: bytes) -> None:
+    with (
+        serving(tiny_bundle.path, "--max-body-bytes", str(limit)) as server,
+        connection(server) as first,
+        connection(server) as second,
+    ):
+        first.sendall(HEAD.replace(str(len(BODY)).encode(), b"100") + b" " * 50)
+        time.sleep(0.2)  # now the server holds them
+        second.sendall(HEAD + BODY)
+        head, body = answer(second)
+        assert head.startswith(b"HTTP/1.1 " + status)
+        if status == b"429":
+            assert b"retry-after: 1" in head
+            assert "60 bytes" in json.loads(body)["error"]
+            assert server.metric('disco_refused_requests_total{model="tiny",reason="bytes"}') == 1
+        first.sendall(b" " * (50 - len(BODY)) + BODY)
+        assert answer(first)[0].startswith(b"HTTP/1.1 200"), "one body alone may be larger than the limit"
+        second.sendall(HEAD + BODY)
+        assert answer(second)[0].startswith(b"HTTP/1.1 200"), "what is answered takes no room"
+
+
 def test_a_refused_body_that_goes_on_does_not_keep_a_connection_open(server: Server) -> None:
     with connection(server) as client:
         client.sendall(HEAD.replace(str(len(BODY)).encode(), b"100000000"))
