@@ -42,7 +42,7 @@ class OverloadedError(DiscoError):
     """The queue has no room for the request, or its key's rate has not; nothing of it was accepted."""
 
     def __init__(self, message: str, *, reason: str, retry_after: int) -> None:
-        """`reason` is the limit that was hit: items, tokens, seconds, rate or bytes; `retry_after` whole seconds ≥ 1."""
+        """`reason` is the limit that was hit: items, tokens, seconds, rate, bytes; `retry_after` whole seconds ≥ 1."""
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
