@@ -19,7 +19,7 @@
 
 namespace disco::DISCO_ISA {
 
-#if defined(__AVX512F__) && !defined(DISCO_PLAIN_VECTORS)
+#ifdef __AVX512F__
 #include "vector_avx512.hpp"
 #else
 #include "vector_generic.hpp"

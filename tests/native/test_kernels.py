@@ -62,6 +62,9 @@ def test_gelu_by_tanh_is_right_to_rounding(isa: str) -> None:
 def test_bytes_are_the_nearest_ones_within_their_range(isa: str) -> None:
     x = np.array([-1e9, -3, -0.5, 0.5, 1.5, 2.5, 2.4999, 127.3, 254.6, 255, 256, 1e9], np.float32)
     assert apply(isa, "bytes", x).tolist() == [0, 0, 0, 0, 2, 2, 2, 127, 255, 255, 255, 255]
+    # Further than 32-bit whole numbers reach, with and without a sign.
+    far = np.array([2.2e9, 4.2e9, 5e9, 3e38, np.inf, -2.2e9, -5e9, -3e38, -np.inf, np.nan], np.float32)
+    assert apply(isa, "bytes", far).tolist() == [255] * 5 + [0] * 5
 
 
 @each_isa
@@ -121,6 +124,11 @@ def test_a_row_is_the_same_wherever_it_stands(isa: str) -> None:
         rows = random.normal(size=(count, 96)).astype(np.float32)
         rows[count // 2] = row
         np.testing.assert_array_equal(native.multiply(isa, rows, linear)[count // 2], alone[0])
+
+
+def test_a_function_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no function 'exp3'"):
+        native.apply("generic", "exp3", np.zeros(1, np.float32))
 
 
 def test_an_instruction_set_that_is_none_is_refused_beside_those_there_are() -> None:
