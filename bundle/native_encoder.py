@@ -16,7 +16,6 @@ from bundle.errors import (
     InvalidTokensError,
     TextTooLongError,
     UnsupportedGraphError,
-    UnsupportedModelError,
 )
 from bundle.manifest import Pooling
 from bundle.native_package import choose_isa, load_native
@@ -50,12 +49,10 @@ class NativeEncoder:
         native = load_native()
         isa = choose_isa(native, isa)
         try:
-            model = _open_model(native, graph, pooling, normalized=normalized)
+            model = _open_model(native, graph, dimension, pooling, normalized=normalized)
             self._encoder = native.Encoder(model, isa, threads)
         except ValueError as error:
             raise UnsupportedGraphError(f"{graph}: {error}") from error
-        if model.dimension != dimension:
-            raise UnsupportedModelError(f"{graph}: tokens have {model.dimension} components, vectors {dimension}")
         self._dimension = dimension
         self._description = f"native {model.precision} {isa}"
         self._length_error: type[ValueError] = native.LengthError
@@ -99,12 +96,13 @@ class NativeEncoder:
         return vectors
 
 
-def _open_model(native: ModuleType, graph: Path, pooling: Pooling, *, normalized: bool) -> Any:
+def _open_model(native: ModuleType, graph: Path, dimension: int, pooling: Pooling, *, normalized: bool) -> Any:
     status = graph.stat()
-    key = (graph.resolve(), status.st_ino, status.st_mtime_ns, status.st_size, pooling, normalized)
+    key = (graph.resolve(), status.st_ino, status.st_mtime_ns, status.st_size, dimension, pooling, normalized)
     with _opening:
         model = _models.get(key)
         if model is None:
-            model = native.Model(find_weights(read_onnx(graph), pooling=pooling, normalized=normalized))
+            weights = find_weights(read_onnx(graph), dimension=dimension, pooling=pooling, normalized=normalized)
+            model = native.Model(weights)
             _models[key] = model
     return model

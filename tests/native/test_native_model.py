@@ -21,7 +21,8 @@ OUTSIDE: dict[str, Any] = {"outliers": [768], "outlier_rows": np.zeros((1, 384),
 
 
 def weights_of(graphs: Graphs, precision: str) -> Weights:
-    return find_weights(read_onnx(getattr(graphs, precision)), pooling="mean", normalized=True)
+    graph = read_onnx(getattr(graphs, precision))
+    return find_weights(graph, dimension=graphs.shape.hidden, pooling="mean", normalized=True)
 
 
 def spoilt(array: Any, value: float) -> Any:
