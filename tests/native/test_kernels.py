@@ -14,6 +14,8 @@ from bundle.native_weights import Linear, Quantizer
 native = pytest.importorskip("disco_native", reason="disco-native is not built: make native")
 
 ISAS = native.instruction_sets()
+SLOW_ISAS = ("generic", "amx_emulated")
+"""Plain C++, which rounds a product before it adds to it."""
 each_isa = pytest.mark.parametrize("isa", ISAS)
 
 
@@ -48,8 +50,10 @@ def test_gelu_by_erf_is_right_to_what_it_promises(isa: str) -> None:
     for bound, error in ((4.3, 5e-5), (12, 1e-4)):
         x = grid(-bound, bound)
         np.testing.assert_allclose(apply(isa, "gelu_erf", x), gelu(x.astype(np.float64)), atol=error, rtol=0)
-    far = np.array([-1000, 1000], np.float32)
-    np.testing.assert_allclose(apply(isa, "gelu_erf", far), [0, 1000], atol=0.02)
+    far = np.array([-1000, 1000, -20, 20], np.float32)
+    error_there = 2e-6 if isa in SLOW_ISAS else 5e-7
+    errors = np.abs(apply(isa, "gelu_erf", far) - np.maximum(far, 0))
+    assert np.all(errors <= error_there * np.abs(far))
 
 
 @each_isa
