@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -11,6 +12,8 @@ ISA_VARIABLE = "DISCO_NATIVE_ISA"
 """Names the instruction set to use, instead of the fastest that the CPU has."""
 
 PACKAGE = "disco_native"
+VERSION = "0.2.0"
+"""What this code is written for: both come from one repository, and an older build is only to be built anew."""
 _EXTENSION = f"{PACKAGE}._native"
 _REFERENCE = "generic"
 
@@ -24,6 +27,12 @@ def why_not_loadable() -> str | None:
     folders = package.submodule_search_locations
     if not any(finder.find_spec(_EXTENSION, folders) for finder in sys.meta_path):
         return "disco-native has no extension for this Python, build it anew by `make native`"
+    try:
+        found = version("disco-native")
+    except PackageNotFoundError:  # on the path without having been installed
+        return None
+    if found != VERSION:
+        return f"disco-native is {found}, {VERSION} is needed: build it anew by `make native`"
     return None
 
 
@@ -31,11 +40,12 @@ def load_native() -> ModuleType:
     """Import it.
 
     Raises:
-        MissingRuntimeError: it is not installed, not for this Python, or of another version than this code.
+        MissingRuntimeError: it is not installed, not for this Python, or of another version.
     """
+    if (why := why_not_loadable()) is not None:
+        raise MissingRuntimeError(why)
     try:
         import disco_native
-        from disco_native import LengthError  # noqa: F401  # what older versions lack
     except ImportError as error:
         raise MissingRuntimeError(
             f"disco-native cannot be imported, build it anew by `make native`: {error}"

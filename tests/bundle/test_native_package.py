@@ -1,13 +1,14 @@
 """Whether the package can be loaded is told without loading it."""
 
 import sys
+import tomllib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 from bundle.errors import MissingRuntimeError
-from bundle.native_package import ISA_VARIABLE, PACKAGE, load_native, wanted_isa, why_not_loadable
+from bundle.native_package import ISA_VARIABLE, PACKAGE, VERSION, load_native, wanted_isa, why_not_loadable
 
 
 @pytest.fixture
@@ -19,14 +20,19 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (PACKAGE, f"{PACKAGE}._native"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("bundle.native_package.version", lambda _: VERSION)
     return folder
+
+
+def add_extension(package: Path) -> None:
+    (package / f"_native{EXTENSION_SUFFIXES[0]}").touch()
 
 
 def test_an_extension_for_this_python_is_there_or_not(package: Path) -> None:
     assert "no extension for this Python, build it anew by `make native`" in (why_not_loadable() or "")
     (package / "_native.cpython-27-mips-linux-gnu.so").touch()
     assert why_not_loadable() is not None, "for another Python"
-    (package / f"_native{EXTENSION_SUFFIXES[0]}").touch()
+    add_extension(package)
     assert why_not_loadable() is None
 
 
@@ -35,11 +41,22 @@ def test_a_package_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch
     assert why_not_loadable() == "disco-native is not installed"
 
 
-def test_a_package_that_fails_or_is_older_is_to_be_built_anew(package: Path) -> None:
-    with pytest.raises(MissingRuntimeError, match=r"build it anew by `make native`: it was run"):
+def test_a_package_of_another_version_is_to_be_built_anew(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_extension(package)
+    monkeypatch.setattr("bundle.native_package.version", lambda _: "0.0.9")
+    assert why_not_loadable() == f"disco-native is 0.0.9, {VERSION} is needed: build it anew by `make native`"
+    with pytest.raises(MissingRuntimeError, match=r"disco-native is 0\.0\.9"):
         load_native()
-    (package / "__init__.py").write_text("Encoder = Model = instruction_sets = None")
-    with pytest.raises(MissingRuntimeError, match=r"build it anew .*LengthError"):
+
+
+def test_the_version_is_that_of_this_repository() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "native" / "pyproject.toml").read_text())
+    assert project["project"]["version"] == VERSION
+
+
+def test_a_package_that_fails_is_to_be_built_anew(package: Path) -> None:
+    add_extension(package)
+    with pytest.raises(MissingRuntimeError, match="build it anew by `make native`: it was run"):
         load_native()
 
 
