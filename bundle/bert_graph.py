@@ -13,19 +13,34 @@ from bundle.gelu import is_tanh_gelu
 from bundle.graph_walk import GraphWalk
 from bundle.linear_graph import find_linear, join
 from bundle.manifest import Pooling
+from bundle.native_limits import require_fit
 from bundle.native_weights import Floats, Layer, Linear, Normalization, Weights
 from bundle.onnx_file import Node, OnnxGraph
 
 _TOKENS = "last_hidden_state"
 _SPLIT, _SPLIT_AND_TRANSPOSED = (0, 2, 1, 3), (0, 2, 3, 1)
+_HIDING = -1e3
+"""What is added to scores that are masked: so much, or more of it, and nothing is left of them."""
+# What Python raises where a graph leaves out, or mistypes, what its operators need.
+_MALFORMED = (IndexError, KeyError, ValueError, TypeError, ArithmeticError, RecursionError, StopIteration)
 
 
-def find_weights(graph: OnnxGraph, *, pooling: Pooling, normalized: bool) -> Weights:
+def find_weights(graph: OnnxGraph, *, dimension: int, pooling: Pooling, normalized: bool) -> Weights:
     """The weights of the encoder that computes the graph's tokens; what comes after them is the manifest's to tell.
 
     Raises:
-        UnsupportedModelError: the graph is another kind of model; the message says where it differs.
+        UnsupportedModelError: the graph is another kind of model, or the kernels do not take its weights; the message
+            says where it differs.
     """
+    try:
+        weights = _weights(graph, pooling, normalized=normalized)
+        require_fit(weights, dimension)
+    except _MALFORMED as error:
+        raise UnsupportedModelError(f"the graph is malformed: {type(error).__name__}: {error}") from error
+    return weights
+
+
+def _weights(graph: OnnxGraph, pooling: Pooling, *, normalized: bool) -> Weights:
     if _TOKENS not in graph.outputs:
         raise UnsupportedModelError(f"the graph has no output {_TOKENS}")
     walk = GraphWalk(graph)
@@ -77,9 +92,11 @@ def _norm(walk: GraphWalk, value: str) -> tuple[Normalization, list[str]]:
     if node.attributes.get("axis", -1) != -1:
         raise UnsupportedModelError(f"{node.name} normalises another axis than the last")
     fused = node.operator == "SkipLayerNormalization"
-    gamma, beta = (walk.floats(name) for name in (node.inputs[2:4] if fused else node.inputs[1:3]))
+    first = 2 if fused else 1
+    gamma = walk.floats(node.inputs[first])
+    beta = next((walk.floats(name) for name in node.inputs[first + 1 : first + 2] if name), np.zeros_like(gamma))
     epsilon = node.attributes.get("epsilon", 1e-12 if fused else 1e-5)
-    summed = [*node.inputs[:2], *node.inputs[4:5]] if fused else list(node.inputs[:1])
+    summed = [*node.inputs[:2], *filter(None, node.inputs[4:5])] if fused else list(node.inputs[:1])
     if not isinstance(epsilon, float):
         raise UnsupportedModelError(f"{node.name} has no epsilon")
     return Normalization(gamma, beta, epsilon), [term for name in summed for term in walk.summands(name)]
@@ -105,6 +122,8 @@ def _attention(walk: GraphWalk, value: str) -> tuple[Linear, int, str]:
         return _fused_attention(walk, walk.producer(value))
     mixing = walk.through(value, _SPLIT, "MatMul")
     shares = walk.producer(mixing.inputs[0], "Softmax")
+    if shares.attributes.get("axis", -1) not in (-1, 3):
+        raise UnsupportedModelError(f"{shares.name}: shares along another axis than the last")
     masked = walk.producer(shares.inputs[0], "Add")
     scores = [name for name in masked.inputs if not walk.is_computed_from(name, "attention_mask")]
     if len(scores) != 1:
@@ -130,12 +149,17 @@ def _attention(walk: GraphWalk, value: str) -> tuple[Linear, int, str]:
 
 
 def _fused_attention(walk: GraphWalk, node: Node) -> tuple[Linear, int, str]:
-    if node.attributes.get("unidirectional", 0) or "scale" in node.attributes or len(node.inputs) > 8:
-        raise UnsupportedModelError(f"{node.name}: attention with options")
-    heads = node.attributes["num_heads"]
-    if not isinstance(heads, int):
-        raise UnsupportedModelError(f"{node.name}: no number of heads")
-    mask = node.inputs[5] if node.operator == "QAttention" else node.inputs[3]
+    options = dict(node.attributes)
+    heads, hiding = options.pop("num_heads", None), options.pop("mask_filter_value", _HIDING)
+    if options.pop("unidirectional", 0) != 0 or options:
+        raise UnsupportedModelError(f"{node.name}: attention with options {', '.join(options) or 'of one direction'}")
+    if not isinstance(heads, int) or not isinstance(hiding, float) or hiding > _HIDING:
+        raise UnsupportedModelError(f"{node.name}: {heads} heads, and {hiding} for what is masked")
+    # What comes before the mask, with scales and zero points among it, is read as a product.
+    mask_at, most = (5, 8) if node.operator == "QAttention" else (3, 4)
+    if any(node.inputs[most:]):
+        raise UnsupportedModelError(f"{node.name}: attention reads {', '.join(filter(None, node.inputs[most:]))}")
+    mask = node.inputs[mask_at]
     if not walk.is_computed_from(mask, "attention_mask"):
         raise UnsupportedModelError(f"{node.name}: not masked by the attention mask")
     linear, value = find_linear(walk, [node.outputs[0]])
@@ -155,16 +179,20 @@ def _tables(walk: GraphWalk, summands: Sequence[str]) -> tuple[np.ndarray, Float
     for name in summands:
         rows, scales, indices = walk.lookup(name)
         if indices == "input_ids":
+            if words is not None:
+                raise UnsupportedModelError(f"{name}: a second table of words")
             words = (rows, None if scales is None else np.ascontiguousarray(scales.reshape(-1)))
             continue
         table = rows.astype(np.float32) * (1 if scales is None else scales)
         kind = walk.indices(indices)
-        if np.array_equal(kind, np.arange(kind.size)) and kind.size > 1:
+        if np.array_equal(kind, np.arange(kind.size)) and kind.size > 1 and positions is None:
             positions = table[: kind.size]
-        elif not kind.any():
+        elif not kind.any() and token_type is None:
             token_type = table[0]
         else:
-            raise UnsupportedModelError(f"{name}: rows of a table that are neither positions nor one token type")
+            raise UnsupportedModelError(
+                f"{name}: rows of a table that are neither positions nor one token type, or a second of these"
+            )
     if words is None or positions is None:
         raise UnsupportedModelError("the first sum has no rows of words or of positions")
     if token_type is not None:

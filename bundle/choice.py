@@ -5,6 +5,7 @@ from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+from bundle import native_package
 from bundle.bert_graph import find_weights
 from bundle.cpu import Cpu, detect_cpu, features, suits
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
@@ -12,7 +13,6 @@ from bundle.layout import Bundle
 from bundle.manifest import Graph, Precision, Runtime
 from bundle.onnx_file import read_onnx
 
-_PACKAGES: dict[Runtime, str] = {"onnxruntime": "onnxruntime", "openvino": "openvino", "native": "disco_native"}
 _INSTALLING = {
     "openvino": "the package openvino: pip install 'disco-embeddings[openvino]'",
     "native": "the package disco-native: `make native` builds it where a C++ compiler is",
@@ -40,9 +40,9 @@ def choose(
     cpu: Cpu | None = None,
     gpu: bool | None = None,
 ) -> Choice:
-    """Where there is a GPU the graph for it; what was measured to be fastest on a CPU like this one; else ONNX Runtime.
+    """Where there is a GPU the graph for it; what was measured to be fastest on a CPU like this one.
 
-    ONNX Runtime takes the first graph that is right.
+    Else the first graph that is right: in the native engine where that is the faster one, else in ONNX Runtime.
 
     Args:
         bundle: an opened bundle.
@@ -65,7 +65,8 @@ def choose(
         graph = _first_right(bundle, tuned.precision, cpu)
         return Choice(graph, tuned.runtime, f"measured to be fastest on a CPU with {' '.join(tuned.features)}")
     if runtime not in (None, "onnxruntime") and not is_installed(runtime):
-        raise MissingRuntimeError(f"--runtime {runtime} needs {_INSTALLING[runtime]}")
+        why = native_package.why_not_loadable() if runtime == "native" else None
+        raise MissingRuntimeError(f"--runtime {runtime} needs {_INSTALLING[runtime]}{f' ({why})' if why else ''}")
     if runtime == "openvino":
         if precision == "int8":
             raise UnsupportedGraphError(
@@ -86,8 +87,10 @@ def choose(
 
 
 def is_installed(runtime: Runtime) -> bool:
-    """Whether the package of that engine is there; nothing is imported."""
-    return find_spec(_PACKAGES[runtime]) is not None
+    """Whether the package of that engine is there, for this Python; nothing is imported."""
+    if runtime == "native":
+        return native_package.why_not_loadable() is None
+    return find_spec(runtime) is not None  # the others' packages are called as they are
 
 
 def has_fast_native(cpu: Cpu) -> bool:
@@ -97,13 +100,18 @@ def has_fast_native(cpu: Cpu) -> bool:
 
 def _native_refusal(bundle: Bundle, graph: Graph) -> str | None:
     """Why the native engine cannot run `graph`; None where it can."""
-    if not is_installed("native"):
-        return "disco-native is not installed"
-    if "amx_int8" in features():
+    if (absent := native_package.why_not_loadable()) is not None:
+        return absent
+    if "amx_int8" in features() and native_package.wanted_isa() in (None, "amx"):
         return "its kernels for AMX have been tested by emulation only, so they have to be asked for"
     manifest = bundle.manifest
     try:
-        find_weights(read_onnx(bundle.path / graph.path), pooling=manifest.pooling, normalized=manifest.normalized)
+        find_weights(
+            read_onnx(bundle.path / graph.path),
+            dimension=manifest.dimension,
+            pooling=manifest.pooling,
+            normalized=manifest.normalized,
+        )
     except UnsupportedGraphError as error:
         return str(error)
     return None

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bundle.errors import UnsupportedModelError
 from bundle.graph_walk import GraphWalk
+from bundle.onnx_file import Node
 
 _Doubles = NDArray[np.float64]
 
@@ -21,23 +22,37 @@ def is_tanh_gelu(walk: GraphWalk, value: str, source: str) -> bool:
     Raises:
         UnsupportedModelError: it is neither.
     """
-    computed = _evaluate(walk, value, source)
+    with np.errstate(all="ignore"):  # other activations may divide by zero
+        computed = _evaluate(walk, value, {source: _POINTS})
     for tanh, expected in ((False, _gelu_erf(_POINTS)), (True, _gelu_tanh(_POINTS))):
         if np.allclose(computed, expected, atol=_TOLERANCE):
             return tanh
     raise UnsupportedModelError(f"{value}: the activation is not GELU")
 
 
-def _evaluate(walk: GraphWalk, value: str, source: str) -> _Doubles:
-    if value == source:
-        return _POINTS
-    if walk.is_constant(value):
-        return walk.constant(value).astype(np.float64)
-    node = walk.producer(value)
-    if node.operator not in _OPERATORS:
-        raise UnsupportedModelError(f"{value}: {node.operator} in an activation")
-    operands = [_evaluate(walk, name, source) for name in node.inputs]
-    result: _Doubles = _OPERATORS[node.operator](*operands)
+def _evaluate(walk: GraphWalk, value: str, known: dict[str, _Doubles]) -> _Doubles:
+    """The values of `value`, by those that are `known`, which it is added to: each is computed once."""
+    if value not in known:
+        known[value] = _number(walk, value) if walk.is_constant(value) else _compute(walk, walk.producer(value), known)
+    return known[value]
+
+
+def _number(walk: GraphWalk, name: str) -> _Doubles:
+    constant = walk.constant(name)
+    if constant.size != 1:
+        raise UnsupportedModelError(f"{name}: {constant.size} numbers in an activation, where one was expected")
+    return constant.reshape(()).astype(np.float64)
+
+
+def _compute(walk: GraphWalk, node: Node, known: dict[str, _Doubles]) -> _Doubles:
+    form = node.attributes.get("approximate", "none")
+    name = node.operator if form == "none" else f"{node.operator} by {form}"
+    if name not in _OPERATORS or node.attributes.keys() - {"approximate"}:
+        raise UnsupportedModelError(f"{node.name}: {name} in an activation, or with attributes")
+    arity, function = _OPERATORS[name]
+    if len(node.inputs) != arity:
+        raise UnsupportedModelError(f"{node.name}: {name} of {len(node.inputs)} values in an activation, not {arity}")
+    result: _Doubles = function(*(_evaluate(walk, name, known) for name in node.inputs))
     return result
 
 
@@ -55,15 +70,17 @@ def _gelu_tanh(x: _Doubles) -> _Doubles:
     return activated
 
 
-_OPERATORS: dict[str, Callable[..., _Doubles]] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": np.divide,
-    "Pow": np.power,
-    "Tanh": np.tanh,
-    "Erf": _erf,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Gelu": _gelu_erf,
-    "FastGelu": _gelu_tanh,
+# By operator and attribute, with the number of values that each takes.
+_OPERATORS: dict[str, tuple[int, Callable[..., _Doubles]]] = {
+    "Add": (2, np.add),
+    "Sub": (2, np.subtract),
+    "Mul": (2, np.multiply),
+    "Div": (2, np.divide),
+    "Pow": (2, np.power),
+    "Tanh": (1, np.tanh),
+    "Erf": (1, _erf),
+    "Relu": (1, lambda x: np.maximum(x, 0)),
+    "Gelu": (1, _gelu_erf),
+    "Gelu by tanh": (1, _gelu_tanh),
+    "FastGelu": (1, _gelu_tanh),
 }

@@ -11,22 +11,44 @@ from bundle.onnx_file import Constant, Node, OnnxGraph
 PRODUCTS = ("MatMul", "MatMulIntegerToFloat", "QAttention", "Attention")
 """Operators that may multiply by a constant matrix, their second input."""
 
+_MOST_SUMMANDS = 8
+"""No sum of an encoder has more; a damaged graph may double one with every node."""
+
 
 class GraphWalk:
-    """A graph, looked at from its values."""
+    """A graph, looked at from its values.
+
+    Nodes come after those whose values they read, as ONNX wants it, so that every walk comes to an end.
+    """
 
     def __init__(self, graph: OnnxGraph) -> None:
+        """Raises UnsupportedModelError where a node reads what it or a later one makes."""
         self._constants = dict(graph.constants)
-        for node in graph.nodes:  # exporters keep one of several equal constants, and give it more names
+        self._producers: dict[str, Node] = {}
+        # Outputs after the first are statistics and by-products, which nothing here may take for the result.
+        self._others: set[str] = set()
+        to_come = {name for node in graph.nodes for name in node.outputs if name}
+        for node in graph.nodes:
+            for name in to_come.intersection(node.inputs):
+                raise UnsupportedModelError(f"{node.name}: reads {name}, which is not made before it")
+            for i, name in enumerate(node.outputs):
+                if name and (name not in to_come or name in self._constants):
+                    raise UnsupportedModelError(f"{node.name}: makes {name}, which is made already")
+                to_come.discard(name)
+                if i > 0:
+                    self._others.add(name)
+            # Exporters keep one of several equal constants, and give it more names.
             if node.operator == "Identity" and node.inputs[0] in self._constants:
                 self._constants[node.outputs[0]] = self._constants[node.inputs[0]]
-        self._producers = {name: node for node in graph.nodes for name in node.outputs}
+            elif node.outputs:
+                self._producers[node.outputs[0]] = node
 
     def producer(self, value: str, *operators: str) -> Node:
         """The node that makes `value`, which must be one of `operators` if any are named."""
         node = self._producers.get(value)
         if node is None or (operators and node.operator not in operators):
-            found = "an input or a constant" if node is None else node.operator
+            absent = "no first output" if value in self._others else "an input or a constant"
+            found = absent if node is None else node.operator
             raise UnsupportedModelError(f"{value}: made by {found}, not by {' or '.join(operators) or 'an operator'}")
         return node
 
@@ -53,10 +75,18 @@ class GraphWalk:
 
     def summands(self, value: str) -> list[str]:
         """What is added up to give `value`: itself where nothing is."""
-        node = self._producers.get(value)
-        if node is None or node.operator != "Add":
-            return [value]
-        return [term for name in node.inputs for term in self.summands(name)]
+        found: list[str] = []
+        waiting = [value]
+        while waiting:
+            name = waiting.pop()
+            node = self._producers.get(name)
+            if node is None or node.operator != "Add":
+                found.append(name)
+            else:
+                waiting += reversed(node.inputs)
+            if len(found) + len(waiting) > _MOST_SUMMANDS:
+                raise UnsupportedModelError(f"{value}: a sum of more than {_MOST_SUMMANDS}")
+        return found
 
     def is_product(self, value: str) -> bool:
         """Whether `value` is the product of something with a constant matrix."""
@@ -148,7 +178,15 @@ class GraphWalk:
         return np.require(table, requirements=["C", "ALIGNED"]), scales, node.inputs[1]
 
     def indices(self, value: str) -> NDArray[np.int64]:
-        """The constant row numbers that `value` is cut from."""
+        """The constant row numbers of which `value` is the beginning."""
         while value not in self._constants:
-            value = self.producer(value, "Slice", "Expand", "Unsqueeze", "Cast").inputs[0]
+            node = self.producer(value, "Slice", "Expand", "Unsqueeze", "Cast")
+            if node.operator == "Slice":
+                self._require_beginning(node)
+            value = node.inputs[0]
         return self._constants[value].reshape(-1).astype(np.int64)
+
+    def _require_beginning(self, node: Node) -> None:
+        starts, steps = self.constant(node.inputs[1]), node.inputs[4:5]
+        if starts.any() or any((self.constant(name) != 1).any() for name in steps if name):
+            raise UnsupportedModelError(f"{node.name}: cuts out something else than the first entries")

@@ -1,6 +1,7 @@
 """Products with constant matrices as a graph writes them down: fp32, or int8 as `export.products` makes it."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from bundle.errors import UnsupportedModelError
 from bundle.graph_walk import GraphWalk
 from bundle.native_weights import Floats, Linear, Quantizer
 from bundle.onnx_file import Node
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def find_linear(walk: GraphWalk, summands: Sequence[str]) -> tuple[Linear, str]:
@@ -31,12 +34,8 @@ def join(linears: Sequence[Linear]) -> Linear:
     for other in linears[1:]:
         if (other.input is None) != (first.input is None) or other.outliers or first.outliers:
             raise UnsupportedModelError("query, key and value are not of one kind")
-        if (
-            first.input
-            and other.input
-            and (other.input.scale, other.input.zero) != (first.input.scale, first.input.zero)
-        ):
-            raise UnsupportedModelError("query, key and value read their input by different scales")
+        if first.input and other.input and not _alike(first.input, other.input):
+            raise UnsupportedModelError("query, key and value read their input by different scales or smoothing")
     biases = [
         np.zeros(linear.weights.shape[1], np.float32) if linear.bias is None else linear.bias for linear in linears
     ]
@@ -91,6 +90,14 @@ def _quantizer(walk: GraphWalk, value: str, scale: str, zero: str) -> tuple[Quan
     return Quantizer(float(walk.floats(scale).reshape(())), int(zero_point.reshape(())), smoothing), source
 
 
+def _alike(one: Quantizer, other: Quantizer) -> bool:
+    if (one.scale, one.zero) != (other.scale, other.zero):
+        return False
+    if one.smoothing is None or other.smoothing is None:
+        return one.smoothing is other.smoothing
+    return np.array_equal(one.smoothing, other.smoothing)
+
+
 def _with_outliers(walk: GraphWalk, linear: Linear, node: Node, value: str) -> Linear:
     picking = walk.producer(node.inputs[0], "Gather")
     if picking.inputs[0] != value or picking.attributes.get("axis", 0) not in (-1, 2) or linear.input is None:
@@ -105,7 +112,7 @@ def _with_outliers(walk: GraphWalk, linear: Linear, node: Node, value: str) -> L
     )
 
 
-def _matrix(walk: GraphWalk, name: str, dtype: type[np.generic]) -> NDArray[np.float32]:
+def _matrix(walk: GraphWalk, name: str, dtype: type[_Scalar]) -> NDArray[_Scalar]:
     matrix = walk.constant(name)
     if matrix.dtype != dtype or matrix.ndim != 2:
         raise UnsupportedModelError(f"{name}: not a matrix of {np.dtype(dtype)}")

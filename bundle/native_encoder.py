@@ -3,7 +3,6 @@
 Needs the package disco-native, imported when the first graph is opened. Knows no bundle.
 """
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,12 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.bert_graph import find_weights
 from bundle.errors import (
     InvalidTokensError,
-    MissingRuntimeError,
     TextTooLongError,
     UnsupportedGraphError,
-    UnsupportedModelError,
 )
 from bundle.manifest import Pooling
+from bundle.native_package import choose_isa, load_native
 from bundle.onnx_file import read_onnx
-
-ISA_VARIABLE = "DISCO_NATIVE_ISA"
-"""Names the instruction set to use, instead of the fastest that the CPU has."""
 
 # Models that some encoder of this process holds: those to come share their weights.
 _models: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
@@ -48,20 +43,19 @@ class NativeEncoder:
 
         Raises:
             UnsupportedModelError: the graph is no BERT-type encoder of this dimension.
-            UnsupportedGraphError: the file is damaged, or the CPU lacks `isa`.
+            UnsupportedGraphError: the file is damaged, the CPU lacks `isa`, or has nothing but the slow reference.
             MissingRuntimeError: disco-native is not installed, or not for this Python.
         """
-        native = _import_native()
-        isa = isa or os.environ.get(ISA_VARIABLE) or native.instruction_sets()[0]
+        native = load_native()
+        isa = choose_isa(native, isa)
         try:
-            model = _open_model(native, graph, pooling, normalized=normalized)
+            model = _open_model(native, graph, dimension, pooling, normalized=normalized)
             self._encoder = native.Encoder(model, isa, threads)
         except ValueError as error:
             raise UnsupportedGraphError(f"{graph}: {error}") from error
-        if model.dimension != dimension:
-            raise UnsupportedModelError(f"{graph}: tokens have {model.dimension} components, vectors {dimension}")
         self._dimension = dimension
         self._description = f"native {model.precision} {isa}"
+        self._length_error: type[ValueError] = native.LengthError
         self.encodes_tokens = True
 
     @property
@@ -97,28 +91,18 @@ class NativeEncoder:
             vectors: Vectors = self._encoder.encode(ids, offsets, pooled=pooled)
         except IndexError as error:
             raise InvalidTokensError(str(error)) from error
-        except ValueError as error:
+        except self._length_error as error:
             raise TextTooLongError(str(error)) from error
         return vectors
 
 
-def _open_model(native: ModuleType, graph: Path, pooling: Pooling, *, normalized: bool) -> Any:
+def _open_model(native: ModuleType, graph: Path, dimension: int, pooling: Pooling, *, normalized: bool) -> Any:
     status = graph.stat()
-    key = (graph.resolve(), status.st_ino, status.st_mtime_ns, status.st_size, pooling, normalized)
+    key = (graph.resolve(), status.st_ino, status.st_mtime_ns, status.st_size, dimension, pooling, normalized)
     with _opening:
         model = _models.get(key)
         if model is None:
-            model = native.Model(find_weights(read_onnx(graph), pooling=pooling, normalized=normalized))
+            weights = find_weights(read_onnx(graph), dimension=dimension, pooling=pooling, normalized=normalized)
+            model = native.Model(weights)
             _models[key] = model
     return model
-
-
-def _import_native() -> ModuleType:
-    try:
-        import disco_native
-    except ImportError as error:
-        raise MissingRuntimeError(
-            f"disco-native cannot be imported, build it anew by `make native`: {error}"
-        ) from error
-    module: ModuleType = disco_native
-    return module

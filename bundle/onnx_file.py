@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from bundle.errors import UnsupportedGraphError
 
 Constant: TypeAlias = NDArray[Any]
-Attribute: TypeAlias = int | float | tuple[int, ...] | Constant
+Attribute: TypeAlias = int | float | str | tuple[int, ...] | Constant | None
+"""None: of a kind that is not read. Whoever asks for no such attribute must still be able to see that it is there."""
 
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _MODEL_GRAPH = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_OUTPUT = 1, 5, 12
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
-_ATTRIBUTE_NAME, _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_INTS = 1, 2, 3, 5, 8
+_ATTRIBUTE_NAME, _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 2, 3, 4
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_INTS = 5, 8
+_VALUE_NAME = 1
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_EXTERNAL = 1, 2, 8, 9, 13
 _TENSOR_FLOATS, _TENSOR_INT32S, _TENSOR_INT64S = 4, 5, 7  # int32_data also holds what is smaller
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -69,7 +72,8 @@ def read_onnx(path: Path) -> OnnxGraph:
             content = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
         (graph,) = (value for number, value in _fields(content) if number == _MODEL_GRAPH)
         return _graph(graph)
-    except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
+    # Of a damaged file, any field may be of any kind: a number where there should be bytes is a TypeError.
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
         raise UnsupportedGraphError(f"{path}: not an ONNX file that can be read here: {error}") from error
 
 
@@ -80,7 +84,7 @@ def _graph(message: memoryview) -> OnnxGraph:
             name, constant = _tensor(value)
             constants[name] = constant
         elif number == _GRAPH_OUTPUT:
-            outputs.append(next(_text(name) for number, name in _fields(value) if number == 1))
+            outputs.append("".join(_text(name) for number, name in _fields(value) if number == _VALUE_NAME))
         elif number == _GRAPH_NODE:
             node = _node(value)
             if node.operator == "Constant" and isinstance(held := node.attributes.get("value"), np.ndarray):
@@ -98,8 +102,7 @@ def _node(message: memoryview) -> Node:
             texts[number].append(_text(value))
         elif number == _NODE_ATTRIBUTE:
             name, attribute = _attribute(value)
-            if attribute is not None:
-                attributes[name] = attribute
+            attributes[name] = attribute
     return Node(
         operator=texts[_NODE_OPERATOR][0],
         name="".join(texts[_NODE_NAME]),
@@ -109,10 +112,10 @@ def _node(message: memoryview) -> Node:
     )
 
 
-def _attribute(message: memoryview) -> tuple[str, Attribute | None]:
+def _attribute(message: memoryview) -> tuple[str, Attribute]:
     name = ""
     ints: list[int] = []
-    found: int | float | Constant | None = None
+    found: int | float | str | Constant | None = None
     for number, value in _fields(message):
         if number == _ATTRIBUTE_NAME:
             name = _text(value)
@@ -120,6 +123,8 @@ def _attribute(message: memoryview) -> tuple[str, Attribute | None]:
             found = _signed(value)
         elif number == _ATTRIBUTE_FLOAT:
             found = float(np.frombuffer(value, dtype="<f4")[0])
+        elif number == _ATTRIBUTE_TEXT:
+            found = _text(value)
         elif number == _ATTRIBUTE_TENSOR:
             found = _tensor(value)[1]
         elif number == _ATTRIBUTE_INTS:
@@ -202,5 +207,7 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _text(value: memoryview) -> str:
+def _text(value: Any) -> str:
+    if not isinstance(value, memoryview):
+        raise TypeError("a number where a text should be")  # of which bytes() would make that many zeros
     return bytes(value).decode()

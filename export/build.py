@@ -75,7 +75,7 @@ def build(settings: ExportSettings, *, data: Path | None, console: Console) -> B
 
         tuning = None
         if settings.tune:
-            engines = compare_engines(graphs, verifier, settings)
+            engines = compare_engines(graphs, verifier, settings, tell=tell)
             tuning = Tuning(form=form, trials=trials, engines=engines, fastest=fastest_of(engines))
             print_tuning(tuning, console)
 

@@ -17,7 +17,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     int8_tables: bool = True
     """Embedding tables in 8 bits: a third of the size."""
     smoothing: float = 0.75
-    """How far outlier channels are moved from activations into weights (`export.outliers`)."""
+    """How far outlier channels are moved from activations into weights; 0 leaves all outliers as they are."""
 
 
 def changes(form: Form) -> dict[str, dict[str, bool | float]]:
@@ -34,5 +34,5 @@ def changes(form: Form) -> dict[str, dict[str, bool | float]]:
         was = getattr(form, field)
         found[f"{name}: {'no' if was else 'yes'}"] = {field: not was}
     if form.smoothing:
-        found["outliers smoothed: no"] = {"smoothing": 0.0}
+        found["outliers tamed: no"] = {"smoothing": 0.0}
     return found

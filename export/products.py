@@ -75,7 +75,9 @@ class _Graph:
     def quantize_activation(self, name: str, span: tuple[float, float]) -> None:
         """Prepare `name`_int8: uint8, 0 being one of its values exactly."""
         low, high = (_HEADROOM * end for end in span)
-        scale = max(high - low, float(np.finfo(np.float32).tiny)) / _LEVELS
+        scale = (high - low) / _LEVELS
+        if scale < np.finfo(np.float32).tiny:  # nothing is there, and no engine could divide by so little
+            scale = 1.0
         self._add(f"{name}_scale", np.array(scale, dtype=np.float32))
         self._add(f"{name}_zero", np.array(round(-low / scale), dtype=np.uint8))
         inputs = [name, f"{name}_scale", f"{name}_zero"]

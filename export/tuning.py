@@ -16,6 +16,7 @@ from rich.table import Table
 from bundle.arrays import flatten
 from bundle.choice import has_fast_native, is_installed
 from bundle.cpu import detect_cpu, features
+from bundle.errors import UnsupportedGraphError
 from bundle.manifest import Precision, Runtime, Tuned
 from bundle.openvino_encoder import OpenVinoEncoder
 from bundle.runtime import Encoder
@@ -119,10 +120,13 @@ def search_form(
     return best, trials
 
 
-def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settings: ExportSettings) -> list[EngineTime]:
+def compare_engines(
+    graphs: Mapping[Precision, Path], verifier: Verifier, settings: ExportSettings, *, tell: Callable[[str], None]
+) -> list[EngineTime]:
     """Time every engine that can run one of the `graphs` which the bundle will hold, the preferred graph first.
 
-    In ONNX Runtime the graphs have met their gates already; other engines are put to them here.
+    In ONNX Runtime the graphs have met their gates already; other engines are put to them here. `tell` is told of one
+    that is here and cannot run a graph.
     """
     for_cpus: tuple[Precision, ...] = ("int8", "fp32")
     precisions = [precision for precision in for_cpus if precision in settings.precision]
@@ -133,8 +137,10 @@ def compare_engines(graphs: Mapping[Precision, Path], verifier: Verifier, settin
         encoders["openvino", "fp32"] = OpenVinoEncoder(graphs["fp32"], dimension=verifier.dimension)
     if has_fast_native(detect_cpu()):
         for precision in precisions:
-            if native := verifier.open_native(graphs[precision]):
-                encoders["native", precision] = native
+            try:
+                encoders["native", precision] = verifier.open_native(graphs[precision])
+            except UnsupportedGraphError as error:
+                tell(f"native {precision}: left out, {error}")
     names = {f"{runtime} {precision}": encoder for (runtime, precision), encoder in encoders.items()}
     seconds = _time(names, verifier)
     reference = seconds[next(iter(names))]

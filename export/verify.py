@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bundle.arrays import Ids, Vectors, flatten, normalize
-from bundle.errors import UnsupportedModelError
 from bundle.manifest import Precision
 from bundle.native_encoder import NativeEncoder
 from bundle.onnx_encoder import OnnxEncoder
@@ -59,12 +58,13 @@ class Verifier:
         """Load a graph of the student as it will be served; `threads` are the verifier's unless given."""
         return OnnxEncoder(graph, dimension=self.dimension, label=precision, threads=threads or self._threads)
 
-    def open_native(self, graph: Path) -> Encoder | None:
-        """Load a graph of the student in the native engine, with one thread; None where that knows no such model."""
-        try:
-            return NativeEncoder(graph, dimension=self.dimension, pooling=self._pooling, normalized=self._normalized)
-        except UnsupportedModelError:
-            return None
+    def open_native(self, graph: Path) -> Encoder:
+        """Load a graph of the student in the native engine, with one thread.
+
+        Raises:
+            UnsupportedGraphError: it knows no such model, or does not take its weights.
+        """
+        return NativeEncoder(graph, dimension=self.dimension, pooling=self._pooling, normalized=self._normalized)
 
     def parity(self, encoder: Encoder) -> Parity:
         """Compare `encoder` with torch."""

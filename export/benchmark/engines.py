@@ -1,5 +1,6 @@
 """Every engine that can run one student here, ready to be timed. Measures nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from bundle.arrays import Ids
 from bundle.choice import has_fast_native, is_installed
 from bundle.cpu import detect_cpu
+from bundle.errors import UnsupportedGraphError
 from bundle.native_encoder import NativeEncoder
 from bundle.onnx_encoder import OnnxEncoder
 from bundle.openvino_encoder import OpenVinoEncoder
@@ -30,10 +32,13 @@ NATIVE_BF16 = "native, bf16"
 NATIVE_INT8 = "native, the same int8"
 
 
-def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[str, Encoder]:
+def open_engines(
+    student: Student, texts: list[Ids], workspace: Path, *, tell: Callable[[str], None]
+) -> dict[str, Encoder]:
     """All engines by name, slowest first as far as that is known, each with one thread.
 
     `texts` (int32[length] each) are what int8 is calibrated on; graphs are written to `workspace`, ours as OUR_GRAPH.
+    `tell` is told of an engine that is here and cannot run the student.
     """
     torch.set_num_threads(1)
     dimension = student.dimension
@@ -70,9 +75,12 @@ def open_engines(student: Student, texts: list[Ids], workspace: Path) -> dict[st
         engines["OpenVINO"] = OpenVinoEncoder(plain, dimension=dimension)
     if has_fast_native(detect_cpu()):
         for name, graph in ((NATIVE_BF16, plain), (NATIVE_INT8, ours)):
-            engines[name] = NativeEncoder(
-                graph, dimension=dimension, pooling=student.pooling, normalized=student.normalized
-            )
+            try:
+                engines[name] = NativeEncoder(
+                    graph, dimension=dimension, pooling=student.pooling, normalized=student.normalized
+                )
+            except UnsupportedGraphError as error:
+                tell(f"{name}: left out, {error}")
     weights = _weights(student)
     engines |= {ROOF: MatrixProducts(weights, "bf16"), INT8_ROOF: MatrixProducts(weights, "int8")}
     return engines

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,7 +78,8 @@ def _measure(student: Student, rounds: int, console: Console) -> tuple[list[Row]
     loads = loads_within(student.max_length)
     with TemporaryDirectory(prefix="disco-benchmark-") as workspace:
         ids, _ = flatten(texts)
-        engines = open_engines(student, texts, Path(workspace))
+        tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        engines = open_engines(student, texts, Path(workspace), tell=tell)
         contenders = {engine: Contender(encoder, ids) for engine, encoder in engines.items()}
         seconds = time_in_turns(contenders, loads, rounds=rounds)
         operators = profile_operators(Path(workspace) / OUR_GRAPH, ids, loads, model=student.name)

@@ -79,11 +79,17 @@ class Weights(Protocol):
     @property
     def layers(self) -> list[Layer]: ...
 
+class LengthError(ValueError):
+    """A text has more tokens than the model has positions."""
+
 class Model:
     """Weights in the kernels' layout; immutable, encoders share it."""
 
     def __init__(self, weights: Weights) -> None:
-        """Raises ValueError, naming the tensor, for shapes that do not fit and values that are not finite."""
+        """Arrays must be contiguous and of the types above: none is converted.
+
+        Raises ValueError, naming the tensor, for other types, shapes that do not fit and values that are not finite.
+        """
 
     @property
     def dimension(self) -> int: ...
@@ -99,14 +105,15 @@ class Encoder:
     def encode(self, ids: NDArray[np.int32], offsets: NDArray[np.int32], *, pooled: bool) -> NDArray[np.float32]:
         """A vector for each text, or each token.
 
-        Raises IndexError for ids outside of the vocabulary, ValueError for texts that are too long.
+        Raises IndexError for ids outside of the vocabulary, LengthError for texts that are too long, RuntimeError where
+        another thread is in the same encoder.
         """
 
 def instruction_sets() -> list[str]:
     """Those this CPU has, fastest first."""
 
 def apply(isa: str, function: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """For tests: exp2, gelu_erf, tanh_gelu, bytes or halves of `values`, as one row."""
+    """For tests: exp2, gelu_erf, tanh_gelu, bytes or halves of `values`, as one row; ValueError for others."""
 
 def multiply(isa: str, rows: NDArray[np.float32], linear: Linear) -> NDArray[np.float32]:
     """For tests: the micro-kernel's sums."""

@@ -25,6 +25,22 @@ void check_ids(const std::int32_t* ids, std::size_t tokens, int vocabulary) {
     }
 }
 
+// Holds a flag while it lives.
+class Hold {
+public:
+    explicit Hold(std::atomic_flag& flag) : flag_(flag) {
+        if (flag_.test_and_set(std::memory_order_acquire)) {
+            throw std::logic_error("two threads in one encoder: it belongs to one at a time, make one for each");
+        }
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() { flag_.clear(std::memory_order_release); }
+
+private:
+    std::atomic_flag& flag_;
+};
+
 }  // namespace
 
 Encoder::Encoder(std::shared_ptr<const Model> model, const Kernels& kernels, int threads)
@@ -32,6 +48,7 @@ Encoder::Encoder(std::shared_ptr<const Model> model, const Kernels& kernels, int
 
 void Encoder::encode(const std::int32_t* ids, std::size_t tokens, const std::int32_t* offsets, std::size_t texts,
                      bool pooled, float* vectors) {
+    const Hold alone(busy_);
     check_offsets(offsets, texts, tokens);
     check_ids(ids, tokens, model_->vocabulary);
     form_groups(ids, offsets, texts);

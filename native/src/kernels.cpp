@@ -90,7 +90,7 @@ const Kernels& find_kernels(const std::string& name) {
     for (const Entry& entry : kTable) {
         if (name == entry.kernels->name) {
             if (entry.runs_here()) return *entry.kernels;
-            throw std::invalid_argument("this CPU lacks the instruction set " + name);
+            throw std::invalid_argument("this CPU lacks the instruction set " + name + ", or Linux does not grant it");
         }
         known += std::string(known.empty() ? "" : ", ") + entry.kernels->name;
     }

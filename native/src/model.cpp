@@ -48,7 +48,7 @@ Model::Model(const ModelWeights& weights)
       word_bytes(weights.word_bytes),
       word_scales(weights.word_scales) {
     require(!weights.layers.empty(), "a model without layers");
-    require(heads > 0 && hidden % heads == 0,
+    require(heads > 0 && hidden > 0 && hidden % heads == 0,
             std::to_string(hidden) + " channels cannot be split into " + std::to_string(heads) + " heads");
     const auto rows = static_cast<std::size_t>(vocabulary);
     if (words != nullptr) {

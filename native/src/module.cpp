@@ -7,7 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
-#include <optional>
+#include <stdexcept>
 
 #include "encoder.hpp"
 #include "pack.hpp"
@@ -25,13 +25,28 @@ using Output = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
-// Reads the attributes of the weights' dataclasses, and checks that arrays are as long as others say.
+// Reads the attributes of the weights' dataclasses, and checks that arrays are as long as others say. Arrays are taken as
+// they are or refused: one converted would be freed before the model has read it.
 class Reader {
 public:
+    template <class Array>
+    Array array(nb::handle object, const char* name, const char* kind) const {
+        Array found;
+        if (!nb::try_cast(object.attr(name), found, false)) refuse(std::string(name) + ": must be a contiguous " + kind);
+        return found;
+    }
+
+    template <class Value>
+    Value value(nb::handle object, const char* name, const char* kind) const {
+        Value found{};
+        if (!nb::try_cast(object.attr(name), found)) refuse(std::string(name) + ": must be " + kind);
+        return found;
+    }
+
     const float* vector(nb::handle object, const char* name, std::size_t size) const {
-        const auto array = nb::cast<FloatVector>(object.attr(name));
-        if (array.size() != size) refuse(std::string(name) + ": " + std::to_string(array.size()) + " entries, not " + std::to_string(size));
-        return array.data();
+        const auto found = array<FloatVector>(object, name, "vector of float32");
+        if (found.size() != size) refuse(std::string(name) + ": " + std::to_string(found.size()) + " entries, not " + std::to_string(size));
+        return found.data();
     }
 
     const float* optional_vector(nb::handle object, const char* name, std::size_t size) const {
@@ -60,12 +75,12 @@ public:
         if (weights.bytes == nullptr) return weights;
         weights.column_scales = vector(object, "scales", outputs);
         const nb::object input = object.attr("input");
-        weights.scale = nb::cast<float>(input.attr("scale"));
-        weights.zero = nb::cast<int>(input.attr("zero"));
+        weights.scale = value<float>(input, "scale", "a number");
+        weights.zero = value<int>(input, "zero", "a whole number");
         weights.smoothing = optional_vector(input, "smoothing", static_cast<std::size_t>(weights.inputs));
-        weights.outliers = nb::cast<std::vector<int>>(object.attr("outliers"));
+        weights.outliers = value<std::vector<int>>(object, "outliers", "a list of whole numbers");
         if (!weights.outliers.empty()) {
-            const auto rows = nb::cast<FloatMatrix>(object.attr("outlier_rows"));
+            const auto rows = array<FloatMatrix>(object, "outlier_rows", "matrix of float32");
             if (rows.shape(0) != weights.outliers.size() || rows.shape(1) != outputs) refuse(name + ": rows of outliers do not fit");
             weights.outlier_rows = rows.data();
         }
@@ -73,14 +88,14 @@ public:
     }
 
     NormalizationWeights normalization(nb::handle object, const std::string& name, std::size_t size) const {
-        return {name, vector(object, "gamma", size), vector(object, "beta", size), nb::cast<float>(object.attr("epsilon"))};
+        return {name, vector(object, "gamma", size), vector(object, "beta", size), value<float>(object, "epsilon", "a number")};
     }
 };
 
 ModelWeights read_weights(nb::handle object) {
     const Reader reader;
     ModelWeights weights;
-    const auto positions = nb::cast<FloatMatrix>(object.attr("positions"));
+    const auto positions = reader.array<FloatMatrix>(object, "positions", "matrix of float32");
     weights.positions = positions.data();
     weights.longest = static_cast<int>(positions.shape(0));
     weights.hidden = static_cast<int>(positions.shape(1));
@@ -102,10 +117,10 @@ ModelWeights read_weights(nb::handle object) {
         refuse("words: must be a contiguous matrix of float32 or int8");
     }
     if (width != hidden) refuse("words: " + std::to_string(width) + " channels, positions have " + std::to_string(hidden));
-    weights.heads = nb::cast<int>(object.attr("heads"));
-    weights.tanh_gelu = nb::cast<bool>(object.attr("tanh_gelu"));
-    weights.pools_first = nb::cast<bool>(object.attr("pools_first"));
-    weights.normalizes = nb::cast<bool>(object.attr("normalizes"));
+    weights.heads = reader.value<int>(object, "heads", "a whole number");
+    weights.tanh_gelu = reader.value<bool>(object, "tanh_gelu", "True or False");
+    weights.pools_first = reader.value<bool>(object, "pools_first", "True or False");
+    weights.normalizes = reader.value<bool>(object, "normalizes", "True or False");
     weights.embedding_norm = reader.normalization(object.attr("embedding_norm"), "embedding norm", hidden);
     for (const nb::handle layer : object.attr("layers")) {
         const std::string name = "layer " + std::to_string(weights.layers.size());
@@ -148,7 +163,7 @@ Output apply(const std::string& isa, const std::string& function, const FloatVec
     Buffer<float> in(static_cast<std::size_t>(round_up(static_cast<int>(values.size()), kPanel)));
     Buffer<float> out(in.size());
     std::memcpy(in.data(), values.data(), values.size() * sizeof(float));
-    find_kernels(isa).apply(function.c_str(), in.data(), in.size(), out.data());
+    if (!find_kernels(isa).apply(function.c_str(), in.data(), in.size(), out.data())) refuse("no function '" + function + "'");
     Output result = new_matrix(1, values.size());
     std::memcpy(result.data(), out.data(), values.size() * sizeof(float));
     return result;
@@ -200,6 +215,9 @@ Output multiply(const std::string& isa, const FloatMatrix& rows, nb::handle line
 
 NB_MODULE(_native, module) {
     using namespace disco;
+
+    // The one refusal of `encode` that is about a text, and may be told to whoever has sent it.
+    nb::exception<std::length_error>(module, "LengthError", PyExc_ValueError);
 
     nb::class_<SharedModel>(module, "Model", nb::is_weak_referenceable())
         .def("__init__", [](SharedModel* self, nb::handle weights) {

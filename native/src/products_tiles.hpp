@@ -21,6 +21,8 @@ void multiply_block(const Element* rows, std::size_t stride, const Element* pane
     const std::size_t row_bytes = stride * sizeof(Element);
     const Element* low_rows = rows + 16 * stride;
     const Element* right = panels + static_cast<std::size_t>(depth) * kPanel;
+    // GCC before 12.4 and 13.3 is not told that a tile's load reads memory: what was written before has to be there.
+    asm volatile("" ::: "memory");
     TILE_ZERO(0);
     if constexpr (Broad) TILE_ZERO(1);
     if constexpr (Tall) TILE_ZERO(2);

@@ -8,26 +8,39 @@
 
 namespace disco::DISCO_ISA {
 
-inline void apply(const char* function, const float* from, std::size_t count, float* to) {
-    for (std::size_t i = 0; i < count; i += kPanel) {
-        const Floats x = load(from + i);
-        switch (function[0]) {  // exp2, gelu_erf, tanh_gelu, bytes, halves
-            case 'e': store(to + i, exp2(x)); break;
-            case 'g': store(to + i, gelu_erf(x)); break;
-            case 't': store(to + i, gelu_tanh(x)); break;
-            case 'b': {
-                std::uint8_t bytes[kPanel];
-                store(bytes, x);
-                for (int j = 0; j < kPanel; ++j) to[i + static_cast<std::size_t>(j)] = bytes[j];
-                break;
-            }
-            default: {
-                Bf16Bits halves[kPanel];
-                store(halves, x);
-                for (int j = 0; j < kPanel; ++j) to[i + static_cast<std::size_t>(j)] = to_float(halves[j]);
-            }
-        }
+// What gives sixteen floats of the sixteen that it is given.
+using Function = void (*)(Floats x, float* to);
+
+struct NamedFunction {
+    const char* name;
+    Function compute;
+};
+
+inline constexpr NamedFunction kFunctions[] = {
+    {"exp2", [](Floats x, float* to) { store(to, exp2(x)); }},
+    {"gelu_erf", [](Floats x, float* to) { store(to, gelu_erf(x)); }},
+    {"tanh_gelu", [](Floats x, float* to) { store(to, gelu_tanh(x)); }},
+    {"bytes",
+     [](Floats x, float* to) {
+         std::uint8_t bytes[kPanel];
+         store(bytes, x);
+         for (int i = 0; i < kPanel; ++i) to[i] = bytes[i];
+     }},
+    {"halves",
+     [](Floats x, float* to) {
+         Bf16Bits halves[kPanel];
+         store(halves, x);
+         for (int i = 0; i < kPanel; ++i) to[i] = to_float(halves[i]);
+     }},
+};
+
+inline bool apply(const char* name, const float* from, std::size_t count, float* to) {
+    for (const NamedFunction& function : kFunctions) {
+        if (__builtin_strcmp(name, function.name) != 0) continue;
+        for (std::size_t i = 0; i < count; i += kPanel) function.compute(load(from + i), to + i);
+        return true;
     }
+    return false;
 }
 
 template <class Element, class Sum>

@@ -1,5 +1,7 @@
-// Tiles: eight registers of 16 rows × 64 bytes, and products of two of them. Intrinsics where the compiler has AMX, the
-// same in plain C++ where DISCO_EMULATE_TILES asks for it, so that everything built on them is tested on any CPU.
+// Tiles: eight registers of 16 rows × 64 bytes, and products of two of them. Intrinsics where the compiler has AMX, plain
+// C++ where DISCO_EMULATE_TILES asks for it, so that everything built on them is tested on any CPU. Products of bytes are
+// the same in both. Those of halves are not, bit for bit: TDPBF16PS adds up the two products of every pair apart from
+// those of other pairs and takes denormals for zero; here they are added in order, denormals and all.
 // Included by an instruction set's own file only, inside its namespace.
 
 #ifndef DISCO_EMULATE_TILES
@@ -13,10 +15,11 @@ struct alignas(64) TileShapes {
     std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-inline void begin_products() {
-    const TileShapes shapes;
-    _tile_loadconfig(&shapes);
-}
+// A constant in the file: GCC before 12.4 and 13.3 tells its optimiser that ldtilecfg reads the first 8 of these 64
+// bytes, and what is only written to the stack may then be left out.
+inline constexpr TileShapes kTileShapes;
+
+inline void begin_products() { _tile_loadconfig(&kTileShapes); }
 inline void end_products() { _tile_release(); }
 
 #define TILE_ZERO(tile) _tile_zero(tile)

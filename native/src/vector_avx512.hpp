@@ -56,9 +56,9 @@ inline void store(Bf16Bits* to, Floats a) {
 #endif
 }
 
-// Nearest whole numbers, 0 below and 255 above.
+// Nearest whole numbers, 0 below and for NaN, 255 above: what is beyond 2^32 becomes the largest of all.
 inline void store(std::uint8_t* to, Floats a) {
-    const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(a.v), _mm512_setzero_si512());
+    const __m512i whole = _mm512_cvtps_epu32(_mm512_max_ps(a.v, _mm512_setzero_ps()));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(whole));
 }
 

@@ -80,7 +80,7 @@ inline void store(Bf16Bits* to, Floats a) {
 inline void store(std::uint8_t* to, Floats a) {
     for (int i = 0; i < 16; ++i) {
         const float whole = __builtin_nearbyintf(a.v[i]);
-        to[i] = static_cast<std::uint8_t>(whole < 0 ? 0 : whole > 255 ? 255 : whole);
+        to[i] = static_cast<std::uint8_t>(whole > 255 ? 255 : whole > 0 ? whole : 0);  // NaN: 0
     }
 }
 

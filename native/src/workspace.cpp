@@ -6,11 +6,11 @@ namespace disco {
 
 void Workspace::reserve(const Model& model, int rows, int longest) {
     if (rows <= rows_ && longest <= longest_) return;
-    rows_ = std::max(rows, rows_);
-    longest_ = std::max(longest, longest_);
+    rows = std::max(rows, rows_);
+    longest = std::max(longest, longest_);
     // Micro-kernels may read whole blocks where only some rows are asked for.
-    const auto height = static_cast<std::size_t>(round_up(rows_, kMostRows) + kMostRows);
-    const auto length = static_cast<std::size_t>(round_up(longest_, kHeadStep));
+    const auto height = static_cast<std::size_t>(round_up(rows, kMostRows) + kMostRows);
+    const auto length = static_cast<std::size_t>(round_up(longest, kHeadStep));
     const auto width = static_cast<std::size_t>(model.width);
     const auto context_width = static_cast<std::size_t>(model.context);
     const auto stride = static_cast<std::size_t>(model.head_stride);
@@ -27,6 +27,9 @@ void Workspace::reserve(const Model& model, int rows, int longest) {
     probabilities = Buffer<Bf16Bits>(kMostRows * length);
     mixed = Buffer<float>(kMostRows * stride);
     sums = Buffer<std::uint32_t>(2 * kMostRows * kMostPanels * kPanel);
+    // Last: where memory runs out on the way, the next call must not take it for granted.
+    rows_ = rows;
+    longest_ = longest;
 }
 
 }  // namespace disco

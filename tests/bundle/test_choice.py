@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from bundle.choice import choose, has_gpu
@@ -10,6 +11,7 @@ from bundle.cpu import Cpu, Target, features
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.layout import Bundle
 from bundle.manifest import Graph, Manifest, Precision, Provenance, Tuned
+from bundle.native_package import ISA_VARIABLE
 from tests.bert import Graphs, Shape, build_graphs
 
 
@@ -118,7 +120,9 @@ def bert_bundle(graphs: Graphs, *, precision: Precision = "int8") -> Bundle:
 
 def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool, arithmetic: Sequence[str] = ()) -> None:
     monkeypatch.setattr("bundle.choice.features", lambda: ("avx512_vnni", *arithmetic))
-    monkeypatch.setattr("bundle.choice.find_spec", lambda name: object() if native or name != "disco_native" else None)
+    refusal = None if native else "disco-native is not installed"
+    monkeypatch.setattr("bundle.native_package.why_not_loadable", lambda: refusal)
+    monkeypatch.delenv(ISA_VARIABLE, raising=False)
 
 
 def test_native_runs_int8_where_it_is_the_faster_one(bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +148,9 @@ def test_native_has_to_be_asked_for_where_nobody_has_timed_it(
     assert choice.runtime == "onnxruntime"
     assert "not native: its kernels for AMX" in choice.reason
     assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="native").runtime == "native"
+    for isa, runtime in (("amx", "onnxruntime"), ("avx512_bf16", "native"), ("", "onnxruntime")):
+        monkeypatch.setenv(ISA_VARIABLE, isa)
+        assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni").runtime == runtime, isa
 
 
 def test_why_native_is_not_chosen_is_told(
@@ -157,8 +164,39 @@ def test_why_native_is_not_chosen_is_told(
     without = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
     assert without.runtime == "onnxruntime"
     assert "not native: disco-native is not installed" in without.reason
-    with pytest.raises(MissingRuntimeError, match="make native"):
+    with pytest.raises(MissingRuntimeError, match=r"make native.*disco-native is not installed"):
         choose(bert_bundle(bert_graphs), runtime="native")
+
+
+def test_weights_that_the_kernels_would_refuse_leave_a_graph_to_onnx_runtime(
+    bert_graphs: Graphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    native_installed(monkeypatch, native=True)
+    bundle = replace(bert_bundle(bert_graphs), path=tmp_path)
+    model = onnx.load(bert_graphs.int8)
+    scale = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("_smoothed_scale"))
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(1e-40, np.float32), scale.name))
+    onnx.save(model, tmp_path / "int8.onnx")
+    choice = choose(bundle, cpu="avx512_vnni")
+    assert choice.runtime == "onnxruntime"
+    assert "not native: layer 0, query-key-value: its input's scale is 1e-40" in choice.reason
+    other = replace(
+        bundle, path=bert_graphs.int8.parent, manifest=msgspec.structs.replace(bundle.manifest, dimension=8)
+    )
+    assert "not native: tokens have 32 components, vectors 8" in choose(other, cpu="avx512_vnni").reason
+
+
+def test_what_was_measured_needs_an_extension_that_can_be_loaded(
+    bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Tuned(features=("avx512_vnni",), runtime="native", precision="int8")
+    for native, runtime in ((True, "native"), (False, "onnxruntime")):
+        native_installed(monkeypatch, native=native)
+        bundle = bert_bundle(bert_graphs)
+        bundle = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, tuned=measured))
+        assert choose(bundle, cpu="avx512_vnni").runtime == runtime
 
 
 def test_a_graph_for_gpus_is_taken_where_there_is_one_and_never_elsewhere(tiny_bundle: Bundle) -> None:

@@ -28,7 +28,7 @@ def graph_file(tmp_path: Path) -> Path:
     nodes = [
         helper.make_node("Constant", [], ["held"], value=numpy_helper.from_array(np.array([3], np.int64))),
         helper.make_node("Transpose", ["x"], ["y"], name="turn", perm=[0, 2, 1]),
-        helper.make_node("Clip", ["y", "", "held"], ["z"], name="clip", epsilon=0.25, axis=-1, word="text"),
+        helper.make_node("Clip", ["y", "", "held"], ["z"], name="clip", epsilon=0.25, axis=-1, word="text", many=[0.5]),
     ]
     typed = [
         helper.make_tensor("typed_floats", TensorProto.FLOAT, [2], [0.5, 1.5]),
@@ -53,7 +53,7 @@ def test_nodes_constants_and_outputs_are_those_of_the_file(graph_file: Path) -> 
     assert (turn.operator, turn.inputs, turn.outputs) == ("Transpose", ("x",), ("y",))
     assert turn.attributes == {"perm": (0, 2, 1)}
     assert (clip.name, clip.inputs) == ("clip", ("y", "", "held"))
-    assert (clip.attributes["epsilon"], clip.attributes["axis"]) == (0.25, -1)
+    assert clip.attributes == {"epsilon": 0.25, "axis": -1, "word": "text", "many": None}, "also what is not read"
     for name, expected in CONSTANTS.items():
         assert graph.constants[name].dtype == expected.dtype
         np.testing.assert_array_equal(graph.constants[name], expected)
@@ -76,6 +76,56 @@ def test_what_is_no_onnx_file_is_refused_wherever_it_ends(graph_file: Path) -> N
     graph_file.write_bytes(np.random.default_rng(0).bytes(1000))
     with pytest.raises(UnsupportedGraphError, match=re.escape(str(graph_file))):
         read_onnx(graph_file)
+
+
+@pytest.mark.parametrize("change", [0x01, 0x07, 0x10, 0x80, 0xFF])
+def test_any_byte_may_be_another(graph_file: Path, tmp_path: Path, change: int) -> None:
+    content = graph_file.read_bytes()
+    refused = 0
+    for position in range(len(content)):
+        damaged = tmp_path / "damaged.onnx"
+        damaged.write_bytes(content[:position] + bytes([content[position] ^ change]) + content[position + 1 :])
+        try:
+            read_onnx(damaged)
+        except UnsupportedGraphError:
+            refused += 1
+        damaged.unlink()
+    assert 0 < refused < len(content), "most bytes are names and numbers, which may be any"
+
+
+def _field(number: int, content: bytes | int) -> bytes:
+    """A field of a message: a whole number, or bytes."""
+
+    def varint(value: int) -> bytes:
+        return bytes([value & 0x7F | 0x80]) + varint(value >> 7) if value > 0x7F else bytes([value])
+
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _field(7, 1),
+        _field(7, _field(1, 5)),
+        _field(7, _field(1, _field(3, 2**40))),
+        _field(7, _field(5, _field(8, 2**40))),
+        _field(7, _field(5, _field(2, 1) + _field(9, 2**40))),
+        _field(7, _field(12, _field(1, 2**40))),
+        _field(7, b"") * 2,
+    ],
+    ids=["graph", "node", "name", "name of a constant", "content of a constant", "name of an output", "two graphs"],
+)
+def test_a_number_where_something_else_should_be_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(UnsupportedGraphError, match="not an ONNX file that can be read here"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+def test_an_output_may_have_no_name(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(_field(7, _field(12, b"")))
+    assert read_onnx(tmp_path / "model.onnx").outputs == ("",)
 
 
 def test_weights_in_another_file_are_refused(graph_file: Path) -> None:

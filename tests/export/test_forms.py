@@ -45,7 +45,7 @@ def test_a_change_is_one_thing_and_comes_back() -> None:
         ("GELU by tanh: yes", "FastGelu", LAYERS),
         ("scales fixed: no", "QuantizeLinear", 0),
         ("tables in int8: no", "DequantizeLinear", 0),
-        ("outliers smoothed: no", "QAttention", LAYERS),
+        ("outliers tamed: no", "QAttention", LAYERS),
     ],
 )
 def test_every_form_is_what_it_says_and_computes_the_same(

@@ -79,6 +79,18 @@ def test_a_channel_that_no_product_reads_costs_no_precision(product_graph: Path,
     assert scales[1] < scales[0] / 10
 
 
+def test_a_product_of_nothing_but_zeros_has_a_scale_that_can_be_divided_by(product_graph: Path, tmp_path: Path) -> None:
+    model = onnx.load(product_graph)
+    for tensor in model.graph.initializer:
+        if tensor.name == "narrow":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), "narrow"))
+    onnx.save(model, tmp_path / "zeros.onnx")
+    quantize_products(tmp_path / "zeros.onnx", tmp_path / "int8.onnx", TEXTS, kept=(), seven_bits=False)
+    found = constants_of(tmp_path / "int8.onnx")
+    assert (float(found["hidden_scale"]), int(found["hidden_zero"])) == (1, 0)
+    assert float(found["tokens_scale"]) != 1, "the other product is not touched"
+
+
 def test_what_goes_further_than_the_samples_is_clipped(product_graph: Path, tmp_path: Path) -> None:
     """Of the samples, one token alone is known; then come others, a hundred times as large in one channel."""
     quantize_products(product_graph, tmp_path / "int8.onnx", TEXTS[:1], kept=(), seven_bits=False)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from bundle.arrays import Ids
 from bundle.choice import has_fast_native
 from bundle.cpu import detect_cpu
+from bundle.errors import UnsupportedGraphError, UnsupportedModelError
 from bundle.layout import TUNING
 from bundle.quality import Agreement
 from bundle.runtime import open_encoder
 from bundle.timing import LOADS, Contender, Load, Seconds
 from export.forms import Form
 from export.settings import ExportSettings
-from export.tuning import EngineTime, Trial, Tuning, fastest_of, search_form
+from export.tuning import EngineTime, Trial, Tuning, compare_engines, fastest_of, search_form
 from export.verify import Parity, Verifier
 from tests.export.conftest import Export
 
@@ -123,6 +124,29 @@ def test_a_tuned_bundle_holds_the_measurements_and_is_served_by_them(
     assert tuning.engines[0].speedup == 1
     assert bundle.manifest.tuned == tuning.fastest
     assert open_encoder(bundle).description.startswith(tuning.fastest.runtime)
+
+
+@pytest.mark.parametrize("error", [UnsupportedModelError, UnsupportedGraphError])
+def test_an_engine_that_refuses_the_graph_is_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, error: type[UnsupportedGraphError]
+) -> None:
+    class Refusing(FakeVerifier):
+        def open(self, graph: Path, precision: str, *, threads: int) -> Any:
+            return SimpleNamespace(description=f"onnxruntime {precision}")
+
+        def open_native(self, graph: Path) -> None:
+            raise error("its weights are odd")
+
+    def fake_times(contenders: Mapping[str, Contender], loads: Mapping[str, Load]) -> Seconds:
+        return {name: dict.fromkeys(loads, np.ones((3, 2))) for name in contenders}
+
+    monkeypatch.setattr("export.tuning.time_in_turns", fake_times)
+    monkeypatch.setattr("export.tuning.has_fast_native", lambda _: True)
+    told: list[str] = []
+    settings = ExportSettings(student="student", out=Path("out"), precision=["int8"])
+    engines = compare_engines({"int8": Path("int8.onnx")}, cast("Verifier", Refusing({})), settings, tell=told.append)
+    assert [engine.runtime for engine in engines] == ["onnxruntime"]
+    assert told == ["native int8: left out, its weights are odd"]
 
 
 def test_a_graph_for_gpus_takes_no_part(tiny_teacher: Path, tmp_path: Path, export: Export) -> None:

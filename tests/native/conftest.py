@@ -22,3 +22,9 @@ def graphs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     """A model of one shape, for what does not depend on it."""
     return build_graphs(tmp_path_factory.mktemp("native"), SHAPES["MiniLM's"])
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
+    """A model for instruction sets that are slow, and slower by far in the sanitized build."""
+    return build_graphs(tmp_path_factory.mktemp("native"), SHAPES["one head of 80"])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
-from bundle.native_encoder import ISA_VARIABLE, NativeEncoder
+from bundle.native_encoder import NativeEncoder
+from bundle.native_package import ISA_VARIABLE
 from tests.bert import LONGEST, VOCABULARY, Graphs, random_texts
 
 native = pytest.importorskip("disco_native", reason="disco-native is not built: make native")
@@ -18,6 +19,7 @@ native = pytest.importorskip("disco_native", reason="disco-native is not built: 
 ISAS = native.instruction_sets()
 each_isa = pytest.mark.parametrize("isa", ISAS)
 each_precision = pytest.mark.parametrize("precision", ["fp32", "int8"])
+SLOW_ISAS = ("generic", "amx_emulated")
 LENGTHS = [16, 5, 1, 40, 130, 3, 17, 2, 33]
 
 
@@ -68,8 +70,10 @@ texts = st.lists(st.integers(0, 70), max_size=12)
 @each_precision
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lengths=texts, seed=st.integers(0, 9))
-def test_company_never_changes_a_bit(minilm: Graphs, precision: str, isa: str, lengths: list[int], seed: int) -> None:
-    encoder = encoder_of(minilm, precision, isa=isa)
+def test_company_never_changes_a_bit(
+    minilm: Graphs, small: Graphs, precision: str, isa: str, lengths: list[int], seed: int
+) -> None:
+    encoder = encoder_of(small if isa in SLOW_ISAS else minilm, precision, isa=isa)
     ids, offsets = flatten(random_texts(lengths, seed))
     together = encoder.encode(ids, offsets)
     assert together.shape == (len(lengths), encoder.dimension)
@@ -98,6 +102,29 @@ def test_one_text_is_computed_alike_by_many_threads_and_by_sharers_of_weights(mi
         assert all(pool.map(encode_often, range(8)))
 
 
+def test_two_threads_in_one_encoder_are_refused(small: Graphs) -> None:
+    encoder = encoder_of(small, isa="generic")
+    batch = flatten(random_texts([130] * 15))
+    expected = encoder.encode(*batch)
+    short = flatten(random_texts([3]))
+    refusals: list[BaseException] = []
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(encoder.encode, *batch)
+        while not running.done():
+            try:
+                encoder.encode(*short)
+            except RuntimeError as error:
+                refusals.append(error)
+        # Which of the two is refused is chance: the long one is where a short one was computed when it began.
+        if (refused := running.exception()) is not None:
+            refusals.append(refused)
+        else:
+            np.testing.assert_array_equal(running.result(), expected)
+    assert refusals
+    assert all("it belongs to one at a time" in str(refusal) for refusal in refusals)
+    np.testing.assert_array_equal(encoder.encode(*batch), expected)
+
+
 def test_nothing_is_padded(minilm: Graphs) -> None:
     assert NativeEncoder.cost([3, 5, 4]) == 12
     assert NativeEncoder.cost([]) == 0
@@ -118,8 +145,9 @@ def test_a_text_with_more_tokens_than_positions_is_refused(minilm: Graphs) -> No
 
 @pytest.mark.parametrize("offsets", [[], [1, 3], [0, 4], [0, 2, 1, 3], [0, -1, 3]])
 def test_offsets_that_are_none_are_refused(minilm: Graphs, offsets: list[int]) -> None:
-    with pytest.raises(ValueError, match="offsets"):
-        encoder_of(minilm)._encoder.encode(np.zeros(3, np.int32), np.array(offsets, np.int32), pooled=True)
+    with pytest.raises(ValueError, match="offsets") as refusal:
+        encoder_of(minilm).encode(np.zeros(3, np.int32), np.array(offsets, np.int32))
+    assert not isinstance(refusal.value, native.LengthError), "that is for texts"
 
 
 def test_the_instruction_set_can_be_forced(minilm: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,9 +160,19 @@ def test_the_instruction_set_can_be_forced(minilm: Graphs, monkeypatch: pytest.M
     assert encoder_of(minilm).description == f"native int8 {ISAS[0]}"
 
 
+def test_the_slow_reference_is_never_run_unasked(minilm: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "instruction_sets", lambda: ["generic", "amx_emulated"])
+    monkeypatch.delenv(ISA_VARIABLE, raising=False)
+    with pytest.raises(UnsupportedGraphError, match=r"no AVX-512 VNNI.*DISCO_NATIVE_ISA=generic runs"):
+        encoder_of(minilm)
+    assert encoder_of(minilm, isa="generic").description == "native int8 generic"
+    monkeypatch.setenv(ISA_VARIABLE, "generic")
+    assert encoder_of(minilm).description == "native int8 generic"
+
+
 @pytest.mark.skipif("amx" in ISAS, reason="this CPU has AMX, and lacks no instruction set")
 def test_an_instruction_set_that_the_cpu_lacks_is_refused(minilm: Graphs) -> None:
-    with pytest.raises(UnsupportedGraphError, match="this CPU lacks the instruction set amx"):
+    with pytest.raises(UnsupportedGraphError, match="lacks the instruction set amx, or Linux does not grant it"):
         encoder_of(minilm, isa="amx")
 
 

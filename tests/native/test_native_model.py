@@ -21,7 +21,8 @@ OUTSIDE: dict[str, Any] = {"outliers": [768], "outlier_rows": np.zeros((1, 384),
 
 
 def weights_of(graphs: Graphs, precision: str) -> Weights:
-    return find_weights(read_onnx(getattr(graphs, precision)), pooling="mean", normalized=True)
+    graph = read_onnx(getattr(graphs, precision))
+    return find_weights(graph, dimension=graphs.shape.hidden, pooling="mean", normalized=True)
 
 
 def spoilt(array: Any, value: float) -> Any:
@@ -40,6 +41,14 @@ def _linear(name: str, field: str, value: float) -> Callable[[Weights], Weights]
         return replace(layer, **{name: replace(linear, **{field: spoilt(getattr(linear, field), value)})})
 
     return _in_layer(change)
+
+
+def _changed(name: str, field: str, change: Callable[[Any], Any], **more: Any) -> Callable[[Weights], Weights]:
+    def changed(layer: Layer) -> Layer:
+        part: Any = getattr(layer, name)
+        return replace(layer, **{name: replace(part, **{field: change(getattr(part, field))}, **more)})
+
+    return _in_layer(changed)
 
 
 def _norm(layer: Layer) -> Layer:
@@ -87,6 +96,32 @@ def test_what_is_not_finite_is_refused_by_name(
 def test_what_does_not_fit_is_refused_by_name(minilm: Graphs, change: Callable[[Weights], Weights], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         native.Model(change(weights_of(minilm, "int8")))
+
+
+def _as_doubles(array: Any) -> Any:
+    return array.astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("precision", "change", "named"),
+    [
+        ("int8", _changed("output_norm", "gamma", _as_doubles), "gamma: must be a contiguous vector of float32"),
+        ("int8", _changed("output_norm", "epsilon", str), "epsilon: must be a number"),
+        ("int8", _changed("down", "bias", lambda bias: bias.tolist()), "bias: must be a contiguous vector of float32"),
+        ("int8", _changed("down", "outliers", lambda _: [0.5]), "outliers: must be a list of whole numbers"),
+        ("int8", _changed("down", "outlier_rows", lambda _: None, outliers=[0]), "outlier_rows: must be a contiguous"),
+        ("fp32", _changed("up", "weights", _as_doubles), "first feed-forward product: weights must be a contiguous"),
+        ("fp32", lambda weights: replace(weights, positions=_as_doubles(weights.positions)), "positions: must be a"),
+        ("fp32", lambda weights: replace(weights, positions=weights.positions.T), "positions: must be a contiguous"),
+        ("fp32", lambda weights: replace(weights, heads=0.5), "heads: must be a whole number"),
+        ("fp32", lambda weights: replace(weights, tanh_gelu=None), "tanh_gelu: must be True or False"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_by_name_and_never_converted(
+    minilm: Graphs, precision: str, change: Callable[[Weights], Weights], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        native.Model(change(weights_of(minilm, precision)))
 
 
 def test_encoders_of_one_graph_share_its_weights(minilm: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from torch import Tensor
 
 from bundle.arrays import flatten
@@ -22,6 +23,7 @@ from export.benchmark.torch_engines import Multiply, packed_bf16, packed_int8
 from export.errors import UnsupportedArchitectureError
 from export.source import open_student
 from export.verify import open_text_encoder
+from tests.export.test_graph import FAMILIES, make_student
 from tests.export.test_table_graph import save_student
 
 
@@ -34,7 +36,9 @@ def nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_engine_computes_the_same_student(tiny_teacher: Path, tmp_path: Path) -> None:
     student = open_student(str(tiny_teacher))
     texts = open_text_encoder(student).encode(["the cat sat", "a slow river", "music at night in the big blue house"])
-    engines = open_engines(student, texts, tmp_path)
+    told: list[str] = []
+    engines = open_engines(student, texts, tmp_path, tell=told.append)
+    assert not told
     assert {BASELINE, OURS, ROOF, "OpenVINO", "torch.compile bf16"} < engines.keys()
     assert ({NATIVE_BF16, NATIVE_INT8} < engines.keys()) == has_fast_native(detect_cpu())
     reference = engines.pop("torch fp32").encode(*flatten(texts))
@@ -45,6 +49,21 @@ def test_every_engine_computes_the_same_student(tiny_teacher: Path, tmp_path: Pa
         assert vectors.dtype == np.float32, name
         assert cosine(vectors, reference).min() > 0.98, name
         assert engine.dimension == student.dimension
+
+
+def test_a_model_that_the_native_engine_does_not_know_is_left_to_the_others(
+    tiny_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("disco_native", reason="disco-native is not built: make native")
+    monkeypatch.setattr("export.benchmark.engines.has_fast_native", lambda _: True)
+    path = make_student(tmp_path, FAMILIES["mpnet"], tiny_teacher, Pooling(32, "mean"), Normalize())
+    student = open_student(str(path))
+    told: list[str] = []
+    texts = open_text_encoder(student).encode(["the cat sat", "a slow river"])
+    engines = open_engines(student, texts, tmp_path, tell=told.append)
+    assert {BASELINE, OURS, ROOF, INT8_ROOF} < engines.keys()
+    assert not {NATIVE_BF16, NATIVE_INT8} & engines.keys()
+    assert [message.partition(": left out, ")[0] for message in told] == [NATIVE_BF16, NATIVE_INT8]
 
 
 def test_the_record_has_a_row_for_every_engine_model_and_load(tiny_teacher: Path, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""The package disco-native: whether it can be loaded, and which of its instruction sets is wanted. Knows no models."""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from types import ModuleType
+
+from bundle.errors import MissingRuntimeError, UnsupportedGraphError
+
+ISA_VARIABLE = "DISCO_NATIVE_ISA"
+"""Names the instruction set to use, instead of the fastest that the CPU has."""
+
+PACKAGE = "disco_native"
+VERSION = "0.2.0"
+"""What this code is written for: both come from one repository, and an older build is only to be built anew."""
+_EXTENSION = f"{PACKAGE}._native"
+_REFERENCE = "generic"
+
+
+def why_not_loadable() -> str | None:
+    """Why the package cannot be loaded; None where it can. Loads nothing: who asks may never need it."""
+    package = find_spec(PACKAGE)
+    if package is None:
+        return "disco-native is not installed"
+    # Not find_spec, which would import the package and with it the very extension.
+    folders = package.submodule_search_locations
+    if not any(finder.find_spec(_EXTENSION, folders) for finder in sys.meta_path):
+        return "disco-native has no extension for this Python, build it anew by `make native`"
+    try:
+        found = version("disco-native")
+    except PackageNotFoundError:  # on the path without having been installed
+        return None
+    if found != VERSION:
+        return f"disco-native is {found}, {VERSION} is needed: build it anew by `make native`"
+    return None
+
+
+def load_native() -> ModuleType:
+    """Import it.
+
+    Raises:
+        MissingRuntimeError: it is not installed, not for this Python, or of another version.
+    """
+    if (why := why_not_loadable()) is not None:
+        raise MissingRuntimeError(why)
+    try:
+        import disco_native
+    except ImportError as error:
+        raise MissingRuntimeError(
+            f"disco-native cannot be imported, build it anew by `make native`: {error}"
+        ) from error
+    module: ModuleType = disco_native
+    return module
+
+
+def wanted_isa() -> str | None:
+    """The instruction set that `DISCO_NATIVE_ISA` names; None where the fastest one is to be taken."""
+    return os.environ.get(ISA_VARIABLE) or None
+
+
+def choose_isa(native: ModuleType, isa: str | None) -> str:
+    """`isa`, or the one that is wanted, or the fastest that this CPU has.
+
+    Raises:
+        UnsupportedGraphError: none was named, and there are none but the slow reference.
+    """
+    if named := isa or wanted_isa():
+        return named
+    fastest: str = native.instruction_sets()[0]
+    if fastest == _REFERENCE:
+        raise UnsupportedGraphError(
+            "this CPU has no AVX-512 VNNI, which the native engine is made for; "
+            f"{ISA_VARIABLE}={_REFERENCE} runs its slow reference"
+        )
+    return fastest
