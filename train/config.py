@@ -62,10 +62,11 @@ class Texts(_Section):
     """One source of unlabelled text."""
 
     path: str = Field(
-        description="file (.txt one text a line, or .jsonl; .zst allowed) relative to the data folder, "
-        "`hub:DATASET_ID` or `builtin:docstrings`"
+        description="file (.txt one text a line, or .jsonl; .zst allowed) or folder of such files, relative to the "
+        "data folder, `hub:DATASET_ID` or `builtin:docstrings`"
     )
     field: str = Field("text", description="column of a .jsonl file or hub dataset")
+    config: str | None = Field(None, description="configuration (subset) of a hub dataset that has several")
     split: str = Field("train", description="split of a hub dataset")
     limit: int | None = Field(None, ge=1, description="use only the first so many texts")
     license: str | None = Field(None, description="the source's licence, for the model card")
@@ -79,11 +80,15 @@ class Pairs(_Section):
         "`builtin:docstrings`"
     )
     columns: tuple[str, ...] = Field(
-        ("anchor", "positive", "negative"), description="column names of anchor, positive and optional negative"
+        ("anchor", "positive", "negative"),
+        min_length=2,
+        max_length=3,
+        description="column names of anchor, positive and optional negative",
     )
     header: bool = Field(
         True, description="whether a .tsv file names its columns; without, `columns` are in file order"
     )
+    config: str | None = Field(None, description="configuration (subset) of a hub dataset that has several")
     split: str = Field("train", description="split of a hub dataset")
     sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
     limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
