@@ -7,13 +7,16 @@ data set no more than its name is known.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle.layout import sha256_of
 from train.builtin import DOCSTRINGS, docstring_packages
 from train.config import Pairs, Texts
-from train.data import HUB, resolve
+from train.data import HUB, is_json, resolve, text_files
+from train.errors import ModelError
+
+_MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".bin")
 
 
 def cache_directory() -> Path:
@@ -32,14 +35,24 @@ def fingerprint(parts: Mapping[str, str | int | None]) -> str:
 def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | int | None]:
     """What the texts of `source` depend on, its limit apart.
 
-    A file is known by its content, docstrings by the installed packages, a hub data set by its name.
+    A file is known by its content, a folder by its files' names and contents, docstrings by the installed packages, a
+    hub data set by its name.
+
+    Raises:
+        DataError: there is no such file, or nothing to read in the folder.
     """
     if source.path == DOCSTRINGS:
         return {"source": source.path, "packages": docstring_packages(), **_pair_columns(source)}
     column = {"field": source.field} if isinstance(source, Texts) else _pair_columns(source)
     if source.path.startswith(HUB):
-        return {"source": source.path, "split": source.split, **column}
-    return {"sha256": sha256_of(resolve(source.path, data)), **column}
+        config = {"config": source.config} if source.config else {}
+        return {"source": source.path, "split": source.split, **config, **column}
+    path = resolve(source.path, data)
+    if path.is_dir():
+        return {"folder": _hash_of_files(path, text_files(path)), **column}
+    # The same bytes are other texts when they are read as JSON.
+    form = {"format": "jsonl"} if is_json(path) else {}
+    return {"sha256": sha256_of(path), **form, **column}
 
 
 def _pair_columns(source: Texts | Pairs) -> dict[str, str]:
@@ -49,9 +62,24 @@ def _pair_columns(source: Texts | Pairs) -> dict[str, str]:
 
 
 def folder_identity(model: Path) -> str:
-    """Hash of all files of a model folder that decide its vectors."""
+    """Hash of all files of a model folder that decide its vectors.
+
+    Raises:
+        ModelError: there are none, so that any two such folders would pass for the same model.
+    """
+    files = [
+        file
+        for file in sorted(model.rglob("*"))
+        # `.cache` is what downloading leaves in a folder; where the folder itself lies does not matter.
+        if file.suffix in _MODEL_FILES and ".cache" not in file.relative_to(model).parts and file.is_file()
+    ]
+    if not files:
+        raise ModelError(f"{model} holds no file of a model ({', '.join(_MODEL_FILES)})")
+    return _hash_of_files(model, files)
+
+
+def _hash_of_files(folder: Path, files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(model.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".bin") and ".cache" not in file.parts:
-            digest.update(f"{file.relative_to(model).as_posix()} {sha256_of(file)}\n".encode())
+    for file in files:
+        digest.update(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
