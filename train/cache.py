@@ -4,10 +4,12 @@ A cache folder's name is the hash of everything its content depends on, so a sta
 data set no more than its name is known.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bundle.layout import sha256_of
@@ -25,6 +27,14 @@ def cache_directory() -> Path:
     folder = Path(os.environ.get("DISCO_CACHE") or Path(base) / "disco")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def exclusive(lock_file: Path) -> Iterator[None]:
+    """Not before every other process, and thread, has left its block of the same file."""
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fingerprint(parts: Mapping[str, str | int | None]) -> str:

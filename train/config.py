@@ -21,7 +21,7 @@ class Teacher(_Section):
     model: str = Field(description="hub id, local folder, or `package:NAME/FOLDER` inside an installed Python package")
     name: str | None = Field(None, description="how the model card calls it; default: `model`")
     sha256: str | None = Field(None, description="refuse the teacher unless its model.safetensors has this SHA-256")
-    prompt: str = Field("", description="put before every text the teacher reads")
+    prompt: str = Field("", description="put before every text the teacher reads; where empty, its own default prompt")
 
     @property
     def title(self) -> str:

@@ -73,8 +73,9 @@ class AgreementSelection:
         return similarities
 
 
-def encode_texts(model: SentenceTransformer, texts: Sequence[str], *, prompt: str = "") -> Vectors:
-    """Embed with a loaded model as float32[n, dim], `prompt` put before every text."""
-    prompted = [prompt + text for text in texts]
-    vectors: Vectors = np.asarray(model.encode(prompted, batch_size=_BATCH, show_progress_bar=False), np.float32)
-    return vectors
+def encode_texts(model: SentenceTransformer, texts: Sequence[str], *, prompt: str | None = None) -> Vectors:
+    """Embed with a loaded model as float32[n, dim], `prompt` put before every text; None: the model's own default."""
+    own = prompt is None
+    prompted = list(texts) if own else [f"{prompt}{text}" for text in texts]
+    encoded = model.encode(prompted, prompt=None if own else "", batch_size=_BATCH, show_progress_bar=False)
+    return np.asarray(encoded, np.float32)

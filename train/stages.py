@@ -114,7 +114,7 @@ def _first_teacher(
             "there is nothing to select a finetuned teacher by: pass --data or set DISCO_DATA to a folder that has "
             "sts/, or leave out [teacher.finetune]"
         )
-    model, prompt = open_model(teacher.folder), recipe.teacher.prompt
+    model, prompt = open_model(teacher.folder), teacher.prompt
     tokenizer = tokenizer_file(model, folder / f"rank-{rank()}" / "teacher-tokenizer")
     run = Run(recipe, data, folder, progress, [teacher], model, tokenizer, prompt)
     progress.note("the teacher first")

@@ -138,7 +138,7 @@ def _encode_there(job: Job, contender: Contender, _scratch: Path) -> Measurement
         job,
         lambda texts: teacher.encode(
             texts,
-            prompt=recipe.teacher.prompt,
+            prompt=recipe.teacher.prompt or None,
             batch_size=_batch_size(contender),
             show_progress_bar=False,
             normalize_embeddings=True,
