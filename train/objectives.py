@@ -17,12 +17,14 @@ from train.memory import NegativeQueue
 from train.mixing import draw_mix, mixed_targets, mixed_vectors
 from train.online_teacher import OnlineTeacher, adapter_loss, mean_cosine
 from train.relational_losses import ckd, log_probabilities
-from train.student import cut_and_pad, embed_ids, embed_rows
+from train.student import embed_ids, embed_rows, pad_rows
 from train.truncation import refuse_too_many, truncate
 
 
 class DistilObjective(Objective):
     """Stage 1: on unlabelled text, the weighted sum of the recipe's distillation objectives."""
+
+    kept = ("student", "projection")
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class DistilObjective(Objective):
         if "okd" in self._weights:
             self.online_teacher = OnlineTeacher(teacher_vectors.dimension, config.okd_rank)
         self.to(student.device)
-        self.lengths = np.minimum(texts.lengths[rows], config.max_length)
+        self.lengths = texts.lengths[rows]
         self._rows = rows
         self._config = config
         self._texts = texts
@@ -91,7 +93,7 @@ class DistilObjective(Objective):
         return torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device)
 
     def _ids(self, texts: Rows) -> tuple[Tensor, Tensor]:
-        return cut_and_pad([self._texts[text] for text in texts], self._config.max_length, self.student.device)
+        return pad_rows([self._texts[text] for text in texts], self.student.device)
 
     def _okd(self, batch: Batch) -> Tensor:
         """CKD against the adapted keys, which learn by a loss of their own (`online_teacher`)."""
@@ -115,6 +117,8 @@ class DistilObjective(Objective):
 class FinetuneObjective(Objective):
     """Stage 2: labelled pairs with hard negatives; optionally the teacher's vectors still hold the student."""
 
+    kept = ("student", "projection")
+
     def __init__(
         self,
         student: SentenceTransformer,
@@ -133,7 +137,7 @@ class FinetuneObjective(Objective):
         self.student = student
         self.projection = projection
         self.to(student.device)
-        self.lengths = np.minimum(pairs.longest, config.max_length)
+        self.lengths = pairs.longest
         self._config = config
         self._pairs = pairs
         self._teacher_vectors = teacher_vectors
@@ -165,7 +169,7 @@ class FinetuneObjective(Objective):
         return loss
 
     def _embed(self, texts: Rows) -> Tensor:
-        return embed_rows(self.student, [self._pairs.texts[text] for text in texts], self._config.max_length)
+        return embed_rows(self.student, [self._pairs.texts[text] for text in texts])
 
 
 def _refuse_dimensions(

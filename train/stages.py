@@ -192,7 +192,7 @@ def _selection(run: Run, corpus: Corpus | None) -> Selection:
             "folder that has sts/"
         )
     texts = [corpus.texts[row] for row in corpus.held_out]
-    return AgreementSelection(texts, corpus.vectors[corpus.held_out], corpus.config.max_length)
+    return AgreementSelection(texts, corpus.vectors[corpus.held_out])
 
 
 def _pretrain(run: Run) -> list[HistoryEntry]:
@@ -205,7 +205,7 @@ def _pretrain(run: Run) -> list[HistoryEntry]:
     counts = np.bincount(classes, minlength=len(CLASSES))
     sorted_so = ", ".join(f"{count:,} {name}" for name, count in zip(CLASSES, counts, strict=True))
     run.progress.note(f"pretraining on {len(triplets):,} triplets, of which the teacher gets {sorted_so}")
-    objective = PretrainObjective(run.student, config, triplets, classes, seed=run.recipe.seed)
+    objective = PretrainObjective(run.student, triplets, classes, seed=run.recipe.seed)
     return _run(run, "pretrain", config, objective, objective.accuracy)
 
 

@@ -51,9 +51,9 @@ def embed_ids(student: SentenceTransformer, input_ids: Tensor, attention_mask: T
     return torch.cat([student({"input_ids": i, "attention_mask": a})["sentence_embedding"] for i, a in passes])
 
 
-def embed_rows(student: SentenceTransformer, rows: Sequence[Ids], max_length: int) -> Tensor:
-    """The student's vectors of ragged ids cut to `max_length`, float[n, dim], with gradients."""
-    return embed_ids(student, *cut_and_pad(rows, max_length, student.device))
+def embed_rows(student: SentenceTransformer, rows: Sequence[Ids]) -> Tensor:
+    """The student's vectors of ragged ids, float[n, dim], with gradients."""
+    return embed_ids(student, *pad_rows(rows, student.device))
 
 
 def tokenizer_file(model: SentenceTransformer, scratch: Path) -> Path:
@@ -145,21 +145,9 @@ def _positions(transformer: Transformer) -> int:
     return int(getattr(transformer.auto_model.config, "max_position_embeddings", 512))
 
 
-def cut_and_pad(rows: Sequence[Ids], max_length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ragged ids as (input_ids, attention_mask), int64[n, length ≤ max_length] each, on `device`."""
-    input_ids, attention_mask = pad_rows([_cut(row, max_length) for row in rows])
-    return input_ids.to(device), attention_mask.to(device)
-
-
-def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack ragged ids into (input_ids, attention_mask), int64[n, longest], padded with 0 on the right."""
-    input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+def pad_rows(rows: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ragged ids as (input_ids, attention_mask), int64[n, longest] each, padded with 0 on the right."""
+    padded = nn.utils.rnn.pad_sequence([torch.from_numpy(row.astype(np.int64)) for row in rows], batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
-    return input_ids, (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-
-
-def _cut(ids: Ids, max_length: int) -> Tensor:
-    """At most `max_length` ids, the last special token kept."""
-    if len(ids) > max_length:
-        ids = np.append(ids[: max_length - 1], ids[-1])
-    return torch.from_numpy(ids.astype(np.int64))
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+    return padded.to(device), mask.to(device)
