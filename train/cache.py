@@ -43,7 +43,16 @@ def fingerprint(parts: Mapping[str, str | int | None]) -> str:
 
 
 def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | int | None]:
-    """What the texts of `source` depend on, its limit apart.
+    """What the texts of `source` depend on, its limit apart: its content and how that is read.
+
+    Raises:
+        DataError: see `content_identity`.
+    """
+    return {**content_identity(source, data), **_columns(source)}
+
+
+def content_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | None]:
+    """What the content of `source` is known by, whichever columns are read of it.
 
     A file is known by its content, a folder by its files' names and contents, docstrings by the installed packages, a
     hub data set by its name.
@@ -52,22 +61,21 @@ def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str |
         DataError: there is no such file, or nothing to read in the folder.
     """
     if source.path == DOCSTRINGS:
-        return {"source": source.path, "packages": docstring_packages(), **_pair_columns(source)}
-    column = {"field": source.field} if isinstance(source, Texts) else _pair_columns(source)
+        return {"source": source.path, "packages": docstring_packages()}
     if source.path.startswith(HUB):
         config = {"config": source.config} if source.config else {}
-        return {"source": source.path, "split": source.split, **config, **column}
+        return {"source": source.path, "split": source.split, **config}
     path = resolve(source.path, data)
     if path.is_dir():
-        return {"folder": _hash_of_files(path, text_files(path)), **column}
+        return {"folder": _hash_of_files(path, text_files(path))}
     # The same bytes are other texts when they are read as JSON.
     form = {"format": "jsonl"} if is_json(path) else {}
-    return {"sha256": sha256_of(path), **form, **column}
+    return {"sha256": sha256_of(path), **form}
 
 
-def _pair_columns(source: Texts | Pairs) -> dict[str, str]:
+def _columns(source: Texts | Pairs) -> dict[str, str]:
     if isinstance(source, Texts):
-        return {}
+        return {} if source.path == DOCSTRINGS else {"field": source.field}
     return {"columns": "\t".join(source.columns), "header": str(source.header), "sources": "\t".join(source.sources)}
 
 

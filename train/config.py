@@ -3,6 +3,7 @@
 Unknown fields are refused. How a recipe is read from a file is `train.recipe`'s.
 """
 
+from itertools import chain
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -55,6 +56,11 @@ class Student(_Section):
             raise ValueError("init = 'teacher-layers' needs at least one entry in `layers`")
         if self.init == "token-table" and self.share_layers:
             raise ValueError("init = 'token-table' has no layers: leave out `share_layers`")
+        if self.init == "random" and self.hidden_size % self.attention_heads:
+            raise ValueError(
+                f"hidden_size = {self.hidden_size} cannot be shared out to attention_heads = {self.attention_heads}: "
+                "make it a multiple of them"
+            )
         return self
 
 
@@ -101,7 +107,10 @@ class Schedule(_Section):
     examples: int = Field(ge=1, description="training examples in all; more than there are means several epochs")
     batch_size: int = Field(256, ge=2, description="examples a step, at most")
     batch_tokens: int = Field(
-        16_384, ge=64, description="padded tokens a step, at most: long texts make smaller batches"
+        16_384,
+        ge=64,
+        description="padded tokens a step, at most, of a pair those of its longest text: long texts make smaller "
+        "batches",
     )
     max_length: int = Field(64, ge=4, description="texts are cut to so many tokens in this stage")
     learning_rate: float = Field(gt=0, description="peak of the schedule")
@@ -170,7 +179,9 @@ class Objectives(_Section):
     skd: Weight = Field(0.0, description="KL on keys the student proposes and the teacher verifies (SKD)")
     okd: Weight = Field(0.0, description="CKD against a teacher that is adapted meanwhile (OKD)")
     cosine: Weight = Field(0.0, description="1 - cosine between student and teacher vector")
-    mse: Weight = Field(0.0, description="mean squared error between the vectors")
+    mse: Weight = Field(
+        0.0, description="mean squared error between unit vectors; the student's as projected, if it is"
+    )
     comparative: Weight = Field(0.0, description="squared error between differences of two vectors (Comparative KD)")
     similarity: Weight = Field(0.0, description="squared error between the batch's similarities (Stella, Jasper)")
     triplet_order: Weight = Field(0.0, description="hinge on the teacher's order of similarities (Jasper)")
@@ -246,7 +257,9 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the student")
     license: str = Field("apache-2.0", description="licence for the model card")
     seed: int = Field(42, ge=0, description="seeds weights, shuffling and dropout")
-    bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
+    bf16: bool = Field(
+        True, description="compute in bfloat16 over float32 weights; the teacher encodes with bfloat16 weights as well"
+    )
     teacher: FirstTeacher
     more_teachers: tuple[Teacher, ...] = Field(
         (),
@@ -262,6 +275,18 @@ class Recipe(_Section):
     def teachers(self) -> tuple[Teacher, ...]:
         """All of them, that which the student starts from first."""
         return (self.teacher, *self.more_teachers)
+
+    @property
+    def stages(self) -> dict[str, Schedule]:
+        """The student's, by their sections, in order."""
+        stages = {"pretrain": self.pretrain, "distil": self.distil, "finetune": self.finetune}
+        return {name: stage for name, stage in stages.items() if stage is not None}
+
+    @property
+    def sources(self) -> tuple[Texts | Pairs, ...]:
+        """Every source of text or pairs of every stage."""
+        texts = self.distil.texts if self.distil else ()
+        return (*texts, *chain.from_iterable(self.pairs.values()))
 
     @property
     def pairs(self) -> dict[str, tuple[Pairs, ...]]:

@@ -41,7 +41,7 @@ class DistilObjective(Objective):
             RecipeError: `config.dimensions` do not suit the student, its teacher or the objectives.
         """
         super().__init__()
-        _refuse_dimensions(config, student, teacher_vectors)
+        refuse_dimensions(config, student, teacher_vectors.dimension)
         self.student = student
         self.projection = projection
         self.queue = NegativeQueue(config.queue_size, teacher_vectors.dimension)
@@ -133,7 +133,7 @@ class FinetuneObjective(Objective):
             RecipeError: `config.dimensions` do not suit the student or, with `distil_weight`, its teacher.
         """
         super().__init__()
-        _refuse_dimensions(config, student, teacher_vectors)
+        refuse_dimensions(config, student, teacher_vectors.dimension if teacher_vectors else None)
         self.student = student
         self.projection = projection
         self.to(student.device)
@@ -172,26 +172,30 @@ class FinetuneObjective(Objective):
         return embed_rows(self.student, [self._pairs.texts[text] for text in texts])
 
 
-def _refuse_dimensions(
-    config: Distil | Finetune, student: SentenceTransformer, teacher_vectors: TeacherVectors | None
-) -> None:
-    """See to it that vectors can be truncated, and compared with the teacher's once they are."""
+def refuse_dimensions(config: Distil | Finetune, student: SentenceTransformer, teacher: int | None) -> None:
+    """See to it that vectors can be truncated, and compared with the teacher's once they are.
+
+    `teacher` is its dimension; None: it is not asked for anything.
+
+    Raises:
+        RecipeError: `config.dimensions` do not suit the student, its teacher or the objectives.
+    """
     if not config.dimensions:
         return
     dimension = student.get_embedding_dimension()
     assert dimension is not None  # pooling or token table knows it
     refuse_too_many(config.dimensions, dimension)
-    if teacher_vectors is None or teacher_vectors.dimension == dimension:
+    if teacher is None or teacher == dimension:
         return
     if isinstance(config, Finetune):
         raise RecipeError(
-            f"finetune.dimensions with distil_weight: the student has {dimension} dimensions, the teacher "
-            f"{teacher_vectors.dimension}, so none of them correspond; leave out one of the two"
+            f"finetune.dimensions with distil_weight: the student has {dimension} dimensions, the teacher {teacher}, "
+            "so none of them correspond; leave out one of the two"
         )
     weights = config.objectives.weights
     if others := [name for name, weight in weights.items() if weight and name not in COMPARING_SIMILARITIES]:
         raise RecipeError(
             f"distil.dimensions with {', '.join(others)}: the student has {dimension} dimensions, the teacher "
-            f"{teacher_vectors.dimension}, so none of them correspond; only "
-            f"{' and '.join(sorted(COMPARING_SIMILARITIES))} can be asked of truncated vectors here"
+            f"{teacher}, so none of them correspond; only {' and '.join(sorted(COMPARING_SIMILARITIES))} can be asked "
+            "of truncated vectors here"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
@@ -85,6 +86,12 @@ def set_dropout(model: nn.Module, probability: float) -> None:
             module.p = probability
 
 
+def positions(model: SentenceTransformer) -> int | None:
+    """How many tokens its encoder has positions for; None where order does not count."""
+    first = model[0]
+    return _positions(first) if isinstance(first, Transformer) else None
+
+
 def parameter_count(model: nn.Module) -> int:
     """The number of weights."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -95,13 +102,23 @@ def _make_transformer(config: Student, teacher: Path, scratch: Path) -> Transfor
         transformer = _keep_layers(teacher, config.layers)
     elif config.init == "pretrained":
         assert config.model is not None  # the recipe guarantees it
-        transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
+        transformer = _open_transformer(locate_model(config.model))
     else:
         transformer = _random(config, teacher, scratch)
     if config.share_layers:
         share_layers(transformer.auto_model)
     transformer.max_seq_length = min(config.max_length, _positions(transformer))
     return transformer
+
+
+def _open_transformer(folder: Path) -> Transformer:
+    try:
+        opened: Transformer = Transformer(str(folder), model_kwargs=MODEL_OPTIONS)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"student.model = {str(folder)!r} cannot be opened as a transformer with its tokenizer: {error}"
+        ) from error
+    return opened
 
 
 def _keep_layers(teacher: Path, layers: tuple[int, ...]) -> Transformer:
@@ -142,6 +159,9 @@ def _random(config: Student, teacher: Path, scratch: Path) -> Transformer:
 
 
 def _positions(transformer: Transformer) -> int:
+    table = getattr(getattr(transformer.auto_model, "embeddings", None), "position_embeddings", None)
+    if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+        return table.num_embeddings - table.padding_idx - 1  # RoBERTa and its kin count on from the padding's
     return int(getattr(transformer.auto_model.config, "max_position_embeddings", 512))
 
 

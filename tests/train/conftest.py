@@ -94,12 +94,14 @@ def make_recipe(tiny_teacher: Path, texts_file: Path, pairs_file: Path) -> Calla
                 "evaluations": 4,
                 "queue_size": 64,
                 "learning_rate": 1e-3,
+                "max_length": 16,
                 "texts": [{"path": str(texts_file)}],
             },
             "finetune": {
                 "examples": 64,
                 "batch_size": 8,
                 "evaluations": 2,
+                "max_length": 16,
                 "pairs": [{"path": str(pairs_file)}],
             },
         }

@@ -41,6 +41,7 @@ def recipe(make_recipe: Callable[..., Recipe], pairs_file: Path) -> Callable[...
             "evaluations": 2,
             "learning_rate": 3e-3,
             "confidence": 0.05,
+            "max_length": 16,
             "pairs": [{"path": str(pairs_file), "license": "CC0"}],
         }
         small = make_recipe(student=student, distil={"examples": 64, "evaluations": 1}).model_copy(
