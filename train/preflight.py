@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bundle.sts import SELECTION, TASKS, read_pairs, with_sts
 from train.config import Recipe
 from train.data import read_source
 from train.errors import RecipeError
@@ -19,12 +20,15 @@ def preflight(recipe: Recipe, data: Path | None) -> None:
     """See to it that all sources can be read, all models opened, and that the recipe suits them.
 
     Raises:
-        DataError: a source is missing, or its first row is not what the recipe says.
+        DataError: a source is missing, or its first row is not what the recipe says; of STS files one is missing.
         ModelError: a teacher or a model to start from cannot be opened, or lacks what is wanted of it.
         RecipeError: a stage's `max_length` or `dimensions` are more than its model has.
     """
     for source in recipe.sources:
         next(read_source(source, data))
+    if (sts := with_sts(data)) is not None:
+        for name in (SELECTION, *TASKS.values()):
+            read_pairs(sts, name)
     teachers = [TeacherEncoder(config, bf16=recipe.bf16) for config in recipe.teachers]
     if recipe.teacher.finetune is not None:
         _check_teacher(recipe, teachers[0])

@@ -52,6 +52,13 @@ def test_the_first_row_of_every_source_is_read(
     assert "no column 'opposite'" in str(told)
 
 
+def test_of_sts_files_all_are_wanted_or_none(make_recipe: Callable[..., Recipe], measures: Path) -> None:
+    preflight(make_recipe(), measures)
+    (measures / "sts" / "STS14.all.jsonl").unlink()
+    with pytest.raises(DataError, match=r"STS14\.all\.jsonl is missing"):
+        preflight(make_recipe(), measures)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
