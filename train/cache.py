@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bundle.layout import sha256_of
 from train.builtin import DOCSTRINGS, docstring_packages
-from train.config import Pairs, Texts
 from train.data import HUB, is_json, resolve, text_files
 from train.errors import ModelError
+from train.sources import Pairs, Texts
 
 _MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".bin")
 

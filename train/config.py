@@ -6,17 +6,15 @@ Unknown fields are refused. How a recipe is read from a file is `train.recipe`'s
 from itertools import chain
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from train.sources import Pairs, Section, Texts
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Teacher(_Section):
+class Teacher(Section):
     """A model to distil; while the student learns from it, it is frozen."""
 
     model: str = Field(description="hub id, local folder, or `package:NAME/FOLDER` inside an installed Python package")
@@ -30,7 +28,7 @@ class Teacher(_Section):
         return self.name or self.model
 
 
-class Student(_Section):
+class Student(Section):
     """Where the student's weights start from (its tokenizer is that of the model they come from)."""
 
     init: Literal["teacher-layers", "pretrained", "random", "token-table"] = Field(
@@ -64,44 +62,7 @@ class Student(_Section):
         return self
 
 
-class Texts(_Section):
-    """One source of unlabelled text."""
-
-    path: str = Field(
-        description="file (.txt one text a line, or .jsonl; .zst allowed) or folder of such files, relative to the "
-        "data folder, `hub:DATASET_ID` or `builtin:docstrings`"
-    )
-    field: str = Field("text", description="column of a .jsonl file or hub dataset")
-    config: str | None = Field(None, description="configuration (subset) of a hub dataset that has several")
-    split: str = Field("train", description="split of a hub dataset")
-    limit: int | None = Field(None, ge=1, description="use only the first so many texts")
-    license: str | None = Field(None, description="the source's licence, for the model card")
-
-
-class Pairs(_Section):
-    """One source of labelled pairs: anchor, positive and, where there is one, a hard negative."""
-
-    path: str = Field(
-        description="file (.tsv or .jsonl; .zst allowed) relative to the data folder, `hub:DATASET_ID` or "
-        "`builtin:docstrings`"
-    )
-    columns: tuple[str, ...] = Field(
-        ("anchor", "positive", "negative"),
-        min_length=2,
-        max_length=3,
-        description="column names of anchor, positive and optional negative",
-    )
-    header: bool = Field(
-        True, description="whether a .tsv file names its columns; without, `columns` are in file order"
-    )
-    config: str | None = Field(None, description="configuration (subset) of a hub dataset that has several")
-    split: str = Field("train", description="split of a hub dataset")
-    sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
-    limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
-    license: str | None = Field(None, description="the source's licence, for the model card")
-
-
-class Schedule(_Section):
+class Schedule(Section):
     """What all stages have in common."""
 
     examples: int = Field(ge=1, description="training examples in all; more than there are means several epochs")
@@ -167,7 +128,7 @@ class TruncatingSchedule(Schedule):
         return self
 
 
-class Objectives(_Section):
+class Objectives(Section):
     """The weight of each distillation objective; the loss is their weighted sum."""
 
     ckd: Weight = Field(0.0, description="InfoNCE from student to teacher vectors (DisCo)")
@@ -251,7 +212,7 @@ class FirstTeacher(Teacher):
     )
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the student")

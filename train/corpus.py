@@ -19,9 +19,9 @@ from bundle.atomic import staged_directory
 from bundle.layout import sha256_of
 from bundle.text import TextEncoder
 from train.cache import cache_directory, exclusive, fingerprint, source_identity
-from train.config import Pairs, Texts
 from train.data import read_source
 from train.distributed import make_shared
+from train.sources import Pairs, Texts
 
 _CHUNK = 8192
 _COUNTED_AT_ONCE = 1 << 20  # ids, which counting turns into int64

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from train.builtin import DOCSTRINGS, docstring_pairs, docstring_texts
-from train.config import Pairs, Texts
 from train.errors import DataError
 from train.lines import numbered_lines
+from train.sources import Pairs, Texts
 
 HUB = "hub:"
 

@@ -12,8 +12,9 @@ import msgspec
 from bundle.atomic import write_atomically
 from bundle.provenance import versions
 from train.cache import content_identity, folder_identity
-from train.config import Pairs, Recipe, Texts
+from train.config import Recipe
 from train.errors import ResumeError
+from train.sources import Pairs, Texts
 
 _FILE = "inputs.json"
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")

@@ -18,7 +18,7 @@ from bundle.sts import with_sts
 from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Finetune, Pairs, Recipe, Schedule, Texts
+from train.config import Distil, Finetune, Recipe, Schedule
 from train.corpus import (
     ConcatenatedVectors,
     TeacherVectors,
@@ -41,6 +41,7 @@ from train.report.write import write_report
 from train.run_folder import LOGS, claim_folder, refuse_taken
 from train.run_inputs import RunInputs, inputs_of, settle_inputs
 from train.scoring import AgreementSelection, Selection, StsSelection
+from train.sources import Pairs, Texts
 from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder, open_model

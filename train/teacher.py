@@ -19,12 +19,13 @@ from sentence_transformers import SentenceTransformer
 from bundle.arrays import Vectors
 from bundle.atomic import write_atomically
 from train.cache import cache_directory, exclusive, fingerprint, folder_identity, source_identity
-from train.config import Pairs, Teacher, Texts
+from train.config import Teacher
 from train.data import read_source
 from train.distributed import in_shares, is_first, make_shared, on_first
 from train.encoding import encode_in_parallel
 from train.errors import ModelError
 from train.locate import locate_model
+from train.sources import Pairs, Texts
 
 _CHUNK = 8192
 

@@ -6,8 +6,8 @@ import pytest
 
 from bundle.layout import sha256_of
 from train.cache import folder_identity, source_identity
-from train.config import Pairs, Texts
 from train.errors import DataError, ModelError
+from train.sources import Pairs, Texts
 
 
 def make_model(folder: Path, weights: bytes = b"weights") -> Path:

@@ -9,9 +9,9 @@ import pytest
 
 from bundle.text import TextEncoder
 from train import corpus
-from train.config import Pairs, Texts
 from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
 from train.data import read_source
+from train.sources import Pairs, Texts
 
 
 def test_rows_are_what_the_bundle_would_read(tokenizer_file: Path, texts_file: Path) -> None:

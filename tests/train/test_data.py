@@ -7,9 +7,9 @@ import zstandard
 from pydantic import ValidationError
 
 from train.builtin import docstring_pairs, docstring_texts
-from train.config import Pairs, Texts
 from train.data import Pair, read_pairs, read_texts
 from train.errors import DataError
+from train.sources import Pairs, Texts
 
 
 def write(path: Path, content: bytes) -> Path:

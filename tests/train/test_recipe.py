@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from train.config import Pairs, Recipe, Texts
+from train.config import Recipe
 from train.errors import RecipeError
 from train.recipe import RECIPES, load_recipe, parse_recipe, recipe_path
+from train.sources import Pairs, Texts
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

@@ -8,9 +8,10 @@ from sentence_transformers import SentenceTransformer
 from bundle.arrays import Vectors
 from tests.train.conftest import with_default_prompt
 from train import teacher
-from train.config import Teacher, Texts
+from train.config import Teacher
 from train.errors import ModelError
 from train.locate import locate_model
+from train.sources import Texts
 from train.teacher import TeacherEncoder, default_prompt
 
 
