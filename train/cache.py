@@ -4,16 +4,21 @@ A cache folder's name is the hash of everything its content depends on, so a sta
 data set no more than its name is known.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bundle.layout import sha256_of
 from train.builtin import DOCSTRINGS, docstring_packages
-from train.config import Pairs, Texts
-from train.data import HUB, resolve
+from train.data import HUB, is_json, resolve, text_files
+from train.errors import ModelError
+from train.sources import Pairs, Texts
+
+_MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".bin")
 
 
 def cache_directory() -> Path:
@@ -24,34 +29,75 @@ def cache_directory() -> Path:
     return folder
 
 
+@contextmanager
+def exclusive(lock_file: Path) -> Iterator[None]:
+    """Not before every other process, and thread, has left its block of the same file."""
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def fingerprint(parts: Mapping[str, str | int | None]) -> str:
     """Twenty hexadecimal digits that change with any of `parts`."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()[:20]
 
 
 def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | int | None]:
-    """What the texts of `source` depend on, its limit apart.
+    """What the texts of `source` depend on, its limit apart: its content and how that is read.
 
-    A file is known by its content, docstrings by the installed packages, a hub data set by its name.
+    Raises:
+        DataError: see `content_identity`.
+    """
+    return {**content_identity(source, data), **_columns(source)}
+
+
+def content_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | None]:
+    """What the content of `source` is known by, whichever columns are read of it.
+
+    A file is known by its content, a folder by its files' names and contents, docstrings by the installed packages, a
+    hub data set by its name.
+
+    Raises:
+        DataError: there is no such file, or nothing to read in the folder.
     """
     if source.path == DOCSTRINGS:
-        return {"source": source.path, "packages": docstring_packages(), **_pair_columns(source)}
-    column = {"field": source.field} if isinstance(source, Texts) else _pair_columns(source)
+        return {"source": source.path, "packages": docstring_packages()}
     if source.path.startswith(HUB):
-        return {"source": source.path, "split": source.split, **column}
-    return {"sha256": sha256_of(resolve(source.path, data)), **column}
+        config = {"config": source.config} if source.config else {}
+        return {"source": source.path, "split": source.split, **config}
+    path = resolve(source.path, data)
+    if path.is_dir():
+        return {"folder": _hash_of_files(path, text_files(path))}
+    # The same bytes are other texts when they are read as JSON.
+    form = {"format": "jsonl"} if is_json(path) else {}
+    return {"sha256": sha256_of(path), **form}
 
 
-def _pair_columns(source: Texts | Pairs) -> dict[str, str]:
+def _columns(source: Texts | Pairs) -> dict[str, str]:
     if isinstance(source, Texts):
-        return {}
+        return {} if source.path == DOCSTRINGS else {"field": source.field}
     return {"columns": "\t".join(source.columns), "header": str(source.header), "sources": "\t".join(source.sources)}
 
 
 def folder_identity(model: Path) -> str:
-    """Hash of all files of a model folder that decide its vectors."""
+    """Hash of all files of a model folder that decide its vectors.
+
+    Raises:
+        ModelError: there are none, so that any two such folders would pass for the same model.
+    """
+    files = [
+        file
+        for file in sorted(model.rglob("*"))
+        # `.cache` is what downloading leaves in a folder; where the folder itself lies does not matter.
+        if file.suffix in _MODEL_FILES and ".cache" not in file.relative_to(model).parts and file.is_file()
+    ]
+    if not files:
+        raise ModelError(f"{model} holds no file of a model ({', '.join(_MODEL_FILES)})")
+    return _hash_of_files(model, files)
+
+
+def _hash_of_files(folder: Path, files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(model.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".bin") and ".cache" not in file.parts:
-            digest.update(f"{file.relative_to(model).as_posix()} {sha256_of(file)}\n".encode())
+    for file in files:
+        digest.update(f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n".encode())
     return digest.hexdigest()

@@ -24,9 +24,10 @@ class StageState:
     optimizer: dict[str, Any]
     random_state: torch.Tensor
     kept_score: float
-    kept_student: dict[str, torch.Tensor]
-    start_student: dict[str, torch.Tensor]
-    """The weights the stage began with; empty where nothing asks for them."""
+    kept: dict[str, torch.Tensor]
+    """The weights the stage would end with, named as in `objective`."""
+    start: dict[str, torch.Tensor]
+    """Those it began with; empty where nothing asks for them."""
     history: list[HistoryEntry]
 
 
@@ -52,9 +53,17 @@ def load_state(path: Path) -> StageState | None:
     if not path.is_file():
         return None
     try:
-        fields = torch.load(path, map_location="cpu", weights_only=True)
+        fields = _in_present_words(torch.load(path, map_location="cpu", weights_only=True))
         return StageState(**fields | {"position": Position(**fields["position"])})
-    except (RuntimeError, TypeError, KeyError, EOFError, UnpicklingError) as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError, EOFError, UnpicklingError) as error:
         raise ResumeError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}); start over with another --out"
         ) from error
+
+
+def _in_present_words(fields: dict[str, Any]) -> dict[str, Any]:
+    """Earlier versions kept the student's weights alone, by their names in the student."""
+    for name in ("kept", "start"):
+        if (weights := fields.pop(f"{name}_student", None)) is not None:
+            fields[name] = {f"student.{weight}": tensor for weight, tensor in weights.items()}
+    return fields

@@ -42,6 +42,19 @@ def evaluate_command(arguments: Sequence[str]) -> None:
         metavar="N",
         help="score each model again with only the first N dimensions of its vectors, e.g. 256 128 64",
     )
+    parser.add_argument(
+        "--prompt",
+        default=None,
+        metavar="TEXT",
+        help="put before every text that a MODEL reads, e.g. 'query: ' (default: the model's own default prompt)",
+    )
+    parser.add_argument(
+        "--documents-prompt",
+        default=None,
+        metavar="TEXT",
+        help="put before the documents of retrieval instead, e.g. 'passage: '; also before those that --documents-by "
+        "reads",
+    )
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     options = parser.parse_args(arguments)
     if any(dimension < 1 for dimension in options.dimensions):
@@ -64,6 +77,8 @@ def evaluate_command(arguments: Sequence[str]) -> None:
         retrieval=options.retrieval,
         dimensions=options.dimensions,
         documents_by=options.documents_by,
+        prompt=options.prompt,
+        documents_prompt=options.documents_prompt,
     )
     console = Console(width=None if sys.stdout.isatty() else 140)  # a log has no width to respect
     print_sts({name: row.sts for name, row in scores.items()}, console)

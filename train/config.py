@@ -3,25 +3,24 @@
 Unknown fields are refused. How a recipe is read from a file is `train.recipe`'s.
 """
 
+from itertools import chain
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from train.sources import Pairs, Section, Texts
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Teacher(_Section):
+class Teacher(Section):
     """A model to distil; while the student learns from it, it is frozen."""
 
     model: str = Field(description="hub id, local folder, or `package:NAME/FOLDER` inside an installed Python package")
     name: str | None = Field(None, description="how the model card calls it; default: `model`")
     sha256: str | None = Field(None, description="refuse the teacher unless its model.safetensors has this SHA-256")
-    prompt: str = Field("", description="put before every text the teacher reads")
+    prompt: str = Field("", description="put before every text the teacher reads; where empty, its own default prompt")
 
     @property
     def title(self) -> str:
@@ -29,7 +28,7 @@ class Teacher(_Section):
         return self.name or self.model
 
 
-class Student(_Section):
+class Student(Section):
     """Where the student's weights start from (its tokenizer is that of the model they come from)."""
 
     init: Literal["teacher-layers", "pretrained", "random", "token-table"] = Field(
@@ -55,48 +54,24 @@ class Student(_Section):
             raise ValueError("init = 'teacher-layers' needs at least one entry in `layers`")
         if self.init == "token-table" and self.share_layers:
             raise ValueError("init = 'token-table' has no layers: leave out `share_layers`")
+        if self.init == "random" and self.hidden_size % self.attention_heads:
+            raise ValueError(
+                f"hidden_size = {self.hidden_size} cannot be shared out to attention_heads = {self.attention_heads}: "
+                "make it a multiple of them"
+            )
         return self
 
 
-class Texts(_Section):
-    """One source of unlabelled text."""
-
-    path: str = Field(
-        description="file (.txt one text a line, or .jsonl; .zst allowed) relative to the data folder, "
-        "`hub:DATASET_ID` or `builtin:docstrings`"
-    )
-    field: str = Field("text", description="column of a .jsonl file or hub dataset")
-    split: str = Field("train", description="split of a hub dataset")
-    limit: int | None = Field(None, ge=1, description="use only the first so many texts")
-    license: str | None = Field(None, description="the source's licence, for the model card")
-
-
-class Pairs(_Section):
-    """One source of labelled pairs: anchor, positive and, where there is one, a hard negative."""
-
-    path: str = Field(
-        description="file (.tsv or .jsonl; .zst allowed) relative to the data folder, `hub:DATASET_ID` or "
-        "`builtin:docstrings`"
-    )
-    columns: tuple[str, ...] = Field(
-        ("anchor", "positive", "negative"), description="column names of anchor, positive and optional negative"
-    )
-    header: bool = Field(
-        True, description="whether a .tsv file names its columns; without, `columns` are in file order"
-    )
-    split: str = Field("train", description="split of a hub dataset")
-    sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
-    limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
-    license: str | None = Field(None, description="the source's licence, for the model card")
-
-
-class Schedule(_Section):
+class Schedule(Section):
     """What all stages have in common."""
 
     examples: int = Field(ge=1, description="training examples in all; more than there are means several epochs")
     batch_size: int = Field(256, ge=2, description="examples a step, at most")
     batch_tokens: int = Field(
-        16_384, ge=64, description="padded tokens a step, at most: long texts make smaller batches"
+        16_384,
+        ge=64,
+        description="padded tokens a step, at most, of a pair those of its longest text: long texts make smaller "
+        "batches",
     )
     max_length: int = Field(64, ge=4, description="texts are cut to so many tokens in this stage")
     learning_rate: float = Field(gt=0, description="peak of the schedule")
@@ -153,7 +128,7 @@ class TruncatingSchedule(Schedule):
         return self
 
 
-class Objectives(_Section):
+class Objectives(Section):
     """The weight of each distillation objective; the loss is their weighted sum."""
 
     ckd: Weight = Field(0.0, description="InfoNCE from student to teacher vectors (DisCo)")
@@ -165,7 +140,9 @@ class Objectives(_Section):
     skd: Weight = Field(0.0, description="KL on keys the student proposes and the teacher verifies (SKD)")
     okd: Weight = Field(0.0, description="CKD against a teacher that is adapted meanwhile (OKD)")
     cosine: Weight = Field(0.0, description="1 - cosine between student and teacher vector")
-    mse: Weight = Field(0.0, description="mean squared error between the vectors")
+    mse: Weight = Field(
+        0.0, description="mean squared error between unit vectors; the student's as projected, if it is"
+    )
     comparative: Weight = Field(0.0, description="squared error between differences of two vectors (Comparative KD)")
     similarity: Weight = Field(0.0, description="squared error between the batch's similarities (Stella, Jasper)")
     triplet_order: Weight = Field(0.0, description="hinge on the teacher's order of similarities (Jasper)")
@@ -235,13 +212,15 @@ class FirstTeacher(Teacher):
     )
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the student")
     license: str = Field("apache-2.0", description="licence for the model card")
     seed: int = Field(42, ge=0, description="seeds weights, shuffling and dropout")
-    bf16: bool = Field(True, description="compute in bfloat16 over float32 weights")
+    bf16: bool = Field(
+        True, description="compute in bfloat16 over float32 weights; the teacher encodes with bfloat16 weights as well"
+    )
     teacher: FirstTeacher
     more_teachers: tuple[Teacher, ...] = Field(
         (),
@@ -257,6 +236,18 @@ class Recipe(_Section):
     def teachers(self) -> tuple[Teacher, ...]:
         """All of them, that which the student starts from first."""
         return (self.teacher, *self.more_teachers)
+
+    @property
+    def stages(self) -> dict[str, Schedule]:
+        """The student's, by their sections, in order."""
+        stages = {"pretrain": self.pretrain, "distil": self.distil, "finetune": self.finetune}
+        return {name: stage for name, stage in stages.items() if stage is not None}
+
+    @property
+    def sources(self) -> tuple[Texts | Pairs, ...]:
+        """Every source of text or pairs of every stage."""
+        texts = self.distil.texts if self.distil else ()
+        return (*texts, *chain.from_iterable(self.pairs.values()))
 
     @property
     def pairs(self) -> dict[str, tuple[Pairs, ...]]:

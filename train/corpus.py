@@ -18,10 +18,10 @@ from bundle.arrays import Ids, Vectors
 from bundle.atomic import staged_directory
 from bundle.layout import sha256_of
 from bundle.text import TextEncoder
-from train.cache import cache_directory, fingerprint, source_identity
-from train.config import Pairs, Texts
+from train.cache import cache_directory, exclusive, fingerprint, source_identity
 from train.data import read_source
 from train.distributed import make_shared
+from train.sources import Pairs, Texts
 
 _CHUNK = 8192
 _COUNTED_AT_ONCE = 1 << 20  # ids, which counting turns into int64
@@ -66,10 +66,11 @@ def _tokenized(source: Texts | Pairs, data: Path | None, tokenizer_file: Path, m
         | ({"prompt": prompt} if prompt else {})
     )
     folder = cache_directory() / f"tokens-{key}"
-    if not folder.is_dir():
-        encoder = TextEncoder.from_file(tokenizer_file, max_length=max_length)
-        with staged_directory(folder) as staged:
-            _write((prompt + text for text in read_source(source, data)), encoder, staged)
+    with exclusive(folder.with_name(f"{folder.name}.lock")):  # a run that wants the same waits instead of doing it too
+        if not folder.is_dir():
+            encoder = TextEncoder.from_file(tokenizer_file, max_length=max_length)
+            with staged_directory(folder) as staged:
+                _write((prompt + text for text in read_source(source, data)), encoder, staged)
     return folder
 
 

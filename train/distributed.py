@@ -95,7 +95,7 @@ def on_first(make: Callable[[], Result]) -> Result:
     box: list[Any] = [None]
     if member.rank == 0:
         try:
-            with _forked_random_state():  # the others draw nothing meanwhile
+            with forked_random_state():  # the others draw nothing meanwhile
                 box = [make()]
         except DiscoError as error:
             box = [error]
@@ -166,6 +166,14 @@ def copy_from_first(module: nn.Module) -> None:
         dist.broadcast(tensor, src=0)
 
 
+def forked_random_state() -> AbstractContextManager[None]:
+    """Whatever is drawn inside leaves no trace outside."""
+    forked: AbstractContextManager[None] = torch.random.fork_rng(
+        [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    )
+    return forked
+
+
 def _join() -> _Member:
     local_rank = int(os.environ["LOCAL_RANK"])
     backend = "gloo"
@@ -185,15 +193,7 @@ def _join() -> _Member:
 @contextmanager
 def _own_randomness(rows: Rows) -> Iterator[None]:
     """Inside, random numbers depend on rank and batch; the state outside stays what it is on all ranks."""
-    with _forked_random_state():
+    with forked_random_state():
         common = int(torch.randint(2**31, (), device="cpu"))
         torch.manual_seed(common + zlib.crc32(rows.tobytes(), rank()))
         yield
-
-
-def _forked_random_state() -> AbstractContextManager[None]:
-    """Whatever is drawn inside leaves no trace outside."""
-    forked: AbstractContextManager[None] = torch.random.fork_rng(
-        [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    )
-    return forked

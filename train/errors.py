@@ -51,7 +51,7 @@ class LaunchError(DiscoError):
 
 
 class DivergedError(DiscoError):
-    """The loss is no longer a finite number; the last checkpoint is intact."""
+    """Loss or gradients are no longer finite numbers; the last checkpoint is intact, but leads there again."""
 
 
 class DiskFullError(DiscoError):

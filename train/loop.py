@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from train.averaging import offered_weights
+from train.averaging import Weights, offered_weights
 from train.batches import Position, Rows, training_batches
 from train.checkpoint import HistoryEntry, StageState, load_state, save_state
 from train.config import Schedule
@@ -29,6 +29,9 @@ _LOGGED_STEPS = 10  # a point of a TensorBoard curve is the mean of so many
 
 class Objective(nn.Module):
     """A stage's loss, with whatever it trains or remembers beside the student."""
+
+    kept: tuple[str, ...] = ("student",)
+    """The modules whose weights are of use only together: a stage keeps and averages all of them or none."""
 
     student: SentenceTransformer
     lengths: NDArray[np.int64]
@@ -66,12 +69,12 @@ class StageRun:
 
 
 def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[HistoryEntry]:
-    """Train until the schedule is through, resume where a checkpoint lies, leave the weights to be kept in the student.
+    """Train until the schedule is through, resume where a checkpoint lies, leave the weights to be kept in `objective`.
 
     Returns the stage's history: losses and scores by examples seen.
 
     Raises:
-        DivergedError: the loss became NaN or infinite.
+        DivergedError: loss or gradients became NaN or infinite.
     """
     copy_from_first(objective)
     set_dropout(objective.student, run.schedule.dropout)
@@ -84,10 +87,13 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
         objective.load_state_dict(state.objective)
         optimizer.load_state_dict(state.optimizer)
         torch.set_rng_state(state.random_state)
+        # What an earlier version has not kept stays as it was last.
+        last = _weights(objective)
+        state = replace(state, kept=last | state.kept, start=last | state.start if state.start else {})
     if state.position.examples < run.schedule.examples:
         with StageLog(run.log_folder, seen=state.position.examples) as log:
             state = _train(objective, optimizer, run, state, progress, log)
-    objective.student.load_state_dict(state.kept_student)
+    _load(objective, state.kept)
     return state.history
 
 
@@ -151,15 +157,15 @@ def _train(
 
 def _first_state(objective: Objective, optimizer: torch.optim.Optimizer, run: StageRun) -> StageState:
     score = on_first(lambda: run.score(objective.student))
-    start = _copy(objective.student)
+    start = _weights(objective)
     return StageState(
         position=Position(),
         objective=objective.state_dict(),
         optimizer=optimizer.state_dict(),
         random_state=torch.get_rng_state(),
         kept_score=score,
-        kept_student=start,
-        start_student=start if run.schedule.start_share else {},
+        kept=start,
+        start=start if run.schedule.start_share else {},
         history=[{"stage": run.name, "examples": 0, "score": score}],
     )
 
@@ -173,15 +179,15 @@ def _evaluate(
     window: "_LossWindow",
 ) -> StageState:
     random_state = torch.get_rng_state()
-    student, trained = objective.student, _copy(objective.student)
+    trained = _weights(objective)
     offered = offered_weights(
-        trained, state.start_student, state.kept_student, evaluations=len(state.history) - 1, schedule=run.schedule
+        trained, state.start, state.kept, evaluations=len(state.history) - 1, schedule=run.schedule
     )
-    student.load_state_dict(offered)
+    _load(objective, offered)
     objective.eval()
-    score = on_first(lambda: run.score(student))
+    score = on_first(lambda: run.score(objective.student))
     objective.train()
-    student.load_state_dict(trained)
+    _load(objective, trained)
     torch.set_rng_state(random_state)
     keep = score > state.kept_score or run.schedule.keep != "best"
     return StageState(
@@ -190,8 +196,8 @@ def _evaluate(
         optimizer=optimizer.state_dict(),
         random_state=random_state,
         kept_score=score if keep else state.kept_score,
-        kept_student=offered if keep else state.kept_student,
-        start_student=state.start_student,
+        kept=offered if keep else state.kept,
+        start=state.start,
         history=[
             *state.history,
             {"stage": run.name, "examples": position.examples, **window.summary(), "score": score},
@@ -199,8 +205,17 @@ def _evaluate(
     )
 
 
-def _copy(student: SentenceTransformer) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in student.state_dict().items()}
+def _weights(objective: Objective) -> Weights:
+    """A copy of those that are kept together."""
+    return {
+        name: tensor.detach().clone()
+        for name, tensor in objective.state_dict().items()
+        if name.partition(".")[0] in objective.kept
+    }
+
+
+def _load(objective: Objective, weights: Weights) -> None:
+    objective.load_state_dict(objective.state_dict() | weights)
 
 
 def _describe(stage: str, entry: HistoryEntry) -> str:
@@ -217,19 +232,26 @@ def _step(objective: Objective, optimizer: torch.optim.Optimizer, rows: Rows, ra
     with torch.autocast(device, dtype=torch.bfloat16) if run.bf16 else nullcontext():
         loss = objective.loss(rows)
     value = loss.item()
-    if not math.isfinite(value):
-        section = run.section or run.name
-        raise DivergedError(
-            f"{run.name}: the loss is {value} at learning rate {rate:.2g}; the last checkpoint is intact in "
-            f"{run.state_file.parent}. Lower {section}.learning_rate (--set {section}.learning_rate=…)"
-        )
+    _refuse_infinite("loss", value, rate, run)
     loss.backward()
     average_gradients(objective)
-    nn.utils.clip_grad_norm_(objective.parameters(), run.schedule.max_gradient_norm)
+    norm = nn.utils.clip_grad_norm_(objective.parameters(), run.schedule.max_gradient_norm)
+    _refuse_infinite("gradient's norm", norm.item(), rate, run)  # one step with it would leave no weight a number
     optimizer.step()
     optimizer.zero_grad()
     objective.after_step()
     return value
+
+
+def _refuse_infinite(name: str, value: float, rate: float, run: StageRun) -> None:
+    if math.isfinite(value):
+        return
+    section = run.section or run.name
+    raise DivergedError(
+        f"{run.name}: the {name} is {value} at learning rate {rate:.2g}. Start again with a lower one (--set "
+        f"{section}.learning_rate=…) and another --out; --resume would come here again. The last checkpoint stays in "
+        f"{run.state_file.parent}"
+    )
 
 
 def _optimizer(objective: Objective, schedule: Schedule) -> torch.optim.Optimizer:

@@ -15,7 +15,10 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error over batch and components of the vectors as they come: the paper's KD baseline."""
+    """Mean squared error over batch and components of the vectors as they come: the paper's KD baseline.
+
+    Teacher vectors are unit ones, and so are the student's unless a projection comes after them.
+    """
     return F.mse_loss(student.float(), teacher.float())
 
 

@@ -17,12 +17,14 @@ from train.memory import NegativeQueue
 from train.mixing import draw_mix, mixed_targets, mixed_vectors
 from train.online_teacher import OnlineTeacher, adapter_loss, mean_cosine
 from train.relational_losses import ckd, log_probabilities
-from train.student import cut_and_pad, embed_ids, embed_rows
+from train.student import embed_ids, embed_rows, pad_rows
 from train.truncation import refuse_too_many, truncate
 
 
 class DistilObjective(Objective):
     """Stage 1: on unlabelled text, the weighted sum of the recipe's distillation objectives."""
+
+    kept = ("student", "projection")
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class DistilObjective(Objective):
             RecipeError: `config.dimensions` do not suit the student, its teacher or the objectives.
         """
         super().__init__()
-        _refuse_dimensions(config, student, teacher_vectors)
+        refuse_dimensions(config, student, teacher_vectors.dimension)
         self.student = student
         self.projection = projection
         self.queue = NegativeQueue(config.queue_size, teacher_vectors.dimension)
@@ -50,7 +52,7 @@ class DistilObjective(Objective):
         if "okd" in self._weights:
             self.online_teacher = OnlineTeacher(teacher_vectors.dimension, config.okd_rank)
         self.to(student.device)
-        self.lengths = np.minimum(texts.lengths[rows], config.max_length)
+        self.lengths = texts.lengths[rows]
         self._rows = rows
         self._config = config
         self._texts = texts
@@ -91,7 +93,7 @@ class DistilObjective(Objective):
         return torch.from_numpy(self._teacher_vectors[texts]).to(self.student.device)
 
     def _ids(self, texts: Rows) -> tuple[Tensor, Tensor]:
-        return cut_and_pad([self._texts[text] for text in texts], self._config.max_length, self.student.device)
+        return pad_rows([self._texts[text] for text in texts], self.student.device)
 
     def _okd(self, batch: Batch) -> Tensor:
         """CKD against the adapted keys, which learn by a loss of their own (`online_teacher`)."""
@@ -115,6 +117,8 @@ class DistilObjective(Objective):
 class FinetuneObjective(Objective):
     """Stage 2: labelled pairs with hard negatives; optionally the teacher's vectors still hold the student."""
 
+    kept = ("student", "projection")
+
     def __init__(
         self,
         student: SentenceTransformer,
@@ -129,11 +133,11 @@ class FinetuneObjective(Objective):
             RecipeError: `config.dimensions` do not suit the student or, with `distil_weight`, its teacher.
         """
         super().__init__()
-        _refuse_dimensions(config, student, teacher_vectors)
+        refuse_dimensions(config, student, teacher_vectors.dimension if teacher_vectors else None)
         self.student = student
         self.projection = projection
         self.to(student.device)
-        self.lengths = np.minimum(pairs.longest, config.max_length)
+        self.lengths = pairs.longest
         self._config = config
         self._pairs = pairs
         self._teacher_vectors = teacher_vectors
@@ -165,29 +169,33 @@ class FinetuneObjective(Objective):
         return loss
 
     def _embed(self, texts: Rows) -> Tensor:
-        return embed_rows(self.student, [self._pairs.texts[text] for text in texts], self._config.max_length)
+        return embed_rows(self.student, [self._pairs.texts[text] for text in texts])
 
 
-def _refuse_dimensions(
-    config: Distil | Finetune, student: SentenceTransformer, teacher_vectors: TeacherVectors | None
-) -> None:
-    """See to it that vectors can be truncated, and compared with the teacher's once they are."""
+def refuse_dimensions(config: Distil | Finetune, student: SentenceTransformer, teacher: int | None) -> None:
+    """See to it that vectors can be truncated, and compared with the teacher's once they are.
+
+    `teacher` is its dimension; None: it is not asked for anything.
+
+    Raises:
+        RecipeError: `config.dimensions` do not suit the student, its teacher or the objectives.
+    """
     if not config.dimensions:
         return
     dimension = student.get_embedding_dimension()
     assert dimension is not None  # pooling or token table knows it
     refuse_too_many(config.dimensions, dimension)
-    if teacher_vectors is None or teacher_vectors.dimension == dimension:
+    if teacher is None or teacher == dimension:
         return
     if isinstance(config, Finetune):
         raise RecipeError(
-            f"finetune.dimensions with distil_weight: the student has {dimension} dimensions, the teacher "
-            f"{teacher_vectors.dimension}, so none of them correspond; leave out one of the two"
+            f"finetune.dimensions with distil_weight: the student has {dimension} dimensions, the teacher {teacher}, "
+            "so none of them correspond; leave out one of the two"
         )
     weights = config.objectives.weights
     if others := [name for name, weight in weights.items() if weight and name not in COMPARING_SIMILARITIES]:
         raise RecipeError(
             f"distil.dimensions with {', '.join(others)}: the student has {dimension} dimensions, the teacher "
-            f"{teacher_vectors.dimension}, so none of them correspond; only "
-            f"{' and '.join(sorted(COMPARING_SIMILARITIES))} can be asked of truncated vectors here"
+            f"{teacher}, so none of them correspond; only {' and '.join(sorted(COMPARING_SIMILARITIES))} can be asked "
+            "of truncated vectors here"
         )

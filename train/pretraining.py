@@ -14,7 +14,6 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from train.batches import Rows
-from train.config import Pretrain
 from train.corpus import TeacherVectors, TokenizedPairs
 from train.distributed import in_shares
 from train.errors import DataError
@@ -59,10 +58,11 @@ def triplet_features(anchor: Tensor, positive: Tensor, negative: Tensor) -> Tens
 class PretrainObjective(Objective):
     """Cross-entropy of the teacher's classes, predicted by a linear head that is thrown away afterwards."""
 
+    kept = ("student", "head")
+
     def __init__(
         self,
         student: SentenceTransformer,
-        config: Pretrain,
         triplets: TokenizedPairs,
         classes: NDArray[np.int64],
         *,
@@ -84,8 +84,7 @@ class PretrainObjective(Objective):
         self.head = nn.Linear(4 * dimension, len(CLASSES))
         self.to(student.device)
         self._training, self._held_back = np.sort(shuffled[held_back:]), shuffled[:held_back]
-        self.lengths = np.minimum(triplets.longest[self._training], config.max_length)
-        self._config = config
+        self.lengths = triplets.longest[self._training]
         self._triplets = triplets
         self._classes = torch.from_numpy(classes)
 
@@ -110,7 +109,7 @@ class PretrainObjective(Objective):
         return 100 * hits / len(self._held_back)
 
     def _embed(self, texts: Rows) -> Tensor:
-        return embed_rows(self.student, [self._triplets.texts[text] for text in texts], self._config.max_length)
+        return embed_rows(self.student, [self._triplets.texts[text] for text in texts])
 
     def _predict(self, vectors: Tensor) -> Tensor:
         """float[n, 4] of the vectors of n anchors, n positives and n negatives."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from train.config import Distil, Finetune, FirstTeacher, Objectives, Pairs, Pretrain, Recipe, Student, Texts
+from train.config import Distil, Finetune, FirstTeacher, Objectives, Pretrain, Recipe, Student
 from train.errors import RecipeError
+from train.sources import Pairs, Texts
 
 RECIPES = Path(__file__).parent / "recipes"
 

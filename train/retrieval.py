@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from bundle.quality import Encode, ndcg_at_10
-from train.config import Pairs, Texts
 from train.data import read_pairs, read_texts
 from train.errors import ModelError
+from train.sources import Pairs, Texts
 
 HELD_BACK = 2000
 """The last so many distinct queries of each file; no recipe may train on them."""

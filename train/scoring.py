@@ -52,9 +52,8 @@ class AgreementSelection:
 
     name = "agreement with the teacher"
 
-    def __init__(self, texts: Sequence[Ids], teacher_vectors: Vectors, max_length: int) -> None:
+    def __init__(self, texts: Sequence[Ids], teacher_vectors: Vectors) -> None:
         self._texts = texts
-        self._max_length = max_length
         self._upper = np.triu_indices(len(texts), k=1)
         self._reference = self._similarities(teacher_vectors)
 
@@ -62,7 +61,7 @@ class AgreementSelection:
         """See `Selection`."""
         with torch.inference_mode():
             vectors = [
-                embed_rows(student, self._texts[start : start + _BATCH], self._max_length).float().cpu().numpy()
+                embed_rows(student, self._texts[start : start + _BATCH]).float().cpu().numpy()
                 for start in range(0, len(self._texts), _BATCH)
             ]
         return 100 * spearman(self._similarities(np.concatenate(vectors)), self._reference)
@@ -73,8 +72,9 @@ class AgreementSelection:
         return similarities
 
 
-def encode_texts(model: SentenceTransformer, texts: Sequence[str], *, prompt: str = "") -> Vectors:
-    """Embed with a loaded model as float32[n, dim], `prompt` put before every text."""
-    prompted = [prompt + text for text in texts]
-    vectors: Vectors = np.asarray(model.encode(prompted, batch_size=_BATCH, show_progress_bar=False), np.float32)
-    return vectors
+def encode_texts(model: SentenceTransformer, texts: Sequence[str], *, prompt: str | None = None) -> Vectors:
+    """Embed with a loaded model as float32[n, dim], `prompt` put before every text; None: the model's own default."""
+    own = prompt is None
+    prompted = list(texts) if own else [f"{prompt}{text}" for text in texts]
+    encoded = model.encode(prompted, prompt=None if own else "", batch_size=_BATCH, show_progress_bar=False)
+    return np.asarray(encoded, np.float32)

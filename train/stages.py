@@ -18,7 +18,7 @@ from bundle.sts import with_sts
 from train.batches import Rows
 from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Finetune, Pairs, Recipe, Schedule, Texts
+from train.config import Distil, Finetune, Recipe, Schedule
 from train.corpus import (
     ConcatenatedVectors,
     TeacherVectors,
@@ -29,15 +29,19 @@ from train.corpus import (
     tokenize_source,
 )
 from train.data import pair_width
-from train.distributed import is_first, make_shared, on_first, rank
+from train.distributed import forked_random_state, is_first, make_shared, on_first, rank
 from train.errors import DataError
+from train.locate import locate_model
 from train.loop import Objective, StageRun, run_stage
 from train.objectives import DistilObjective, FinetuneObjective
+from train.preflight import preflight
 from train.pretraining import CLASSES, PretrainObjective, sort_by_teacher
 from train.progress import Progress
 from train.report.write import write_report
-from train.run_folder import LOGS, claim_folder
+from train.run_folder import LOGS, claim_folder, refuse_taken
+from train.run_inputs import RunInputs, inputs_of, settle_inputs
 from train.scoring import AgreementSelection, Selection, StsSelection
+from train.sources import Pairs, Texts
 from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder, open_model
@@ -78,11 +82,15 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     """Make the student that `recipe` describes and put it at `out`, which exists only once the run is complete.
 
     Raises:
-        ResumeError: `out` exists, an unfinished run lies there and `resume` is false, or it used another recipe.
+        ResumeError: `out` exists, an unfinished run lies there and `resume` is false, or it used another recipe, other
+            data or other teachers.
         DiscoError: what the steps raise; the run can then be resumed.
     """
+    on_first(lambda: refuse_taken(recipe, out, resume=resume))
+    on_first(lambda: preflight(recipe, data))
     folder = make_shared(lambda: claim_folder(recipe, out, resume=resume))
     progress = Progress(quiet=not is_first())
+    inputs = on_first(lambda: _inputs(recipe, data, folder, progress))
     first, history = _first_teacher(recipe, data, folder, progress)
     teachers = [first, *(TeacherEncoder(teacher, bf16=recipe.bf16) for teacher in recipe.more_teachers)]
     torch.manual_seed(recipe.seed)
@@ -99,7 +107,17 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     history += distilled
     if recipe.finetune is not None:
         history += _finetune(run, "finetune", recipe.finetune, projection, selection)
-    on_first(lambda: _finish(run, out, selection, history))
+    on_first(lambda: _finish(run, out, inputs, history))
+
+
+def _inputs(recipe: Recipe, data: Path | None, folder: Path, progress: Progress) -> RunInputs:
+    """What the run was begun with, this time or the first."""
+    teachers = [locate_model(teacher.model) for teacher in recipe.teachers]
+    selection = StsSelection.name if with_sts(data) is not None else AgreementSelection.name
+    inputs, note = settle_inputs(folder, inputs_of(recipe, data, teachers, selection))
+    if note:
+        progress.note(note)
+    return inputs
 
 
 def _first_teacher(
@@ -114,7 +132,7 @@ def _first_teacher(
             "there is nothing to select a finetuned teacher by: pass --data or set DISCO_DATA to a folder that has "
             "sts/, or leave out [teacher.finetune]"
         )
-    model, prompt = open_model(teacher.folder), recipe.teacher.prompt
+    model, prompt = open_model(teacher.folder), teacher.prompt
     tokenizer = tokenizer_file(model, folder / f"rank-{rank()}" / "teacher-tokenizer")
     run = Run(recipe, data, folder, progress, [teacher], model, tokenizer, prompt)
     progress.note("the teacher first")
@@ -158,7 +176,9 @@ def _tokens(run: Run, sources: Sequence[Texts | Pairs], max_length: int) -> list
 
 
 def _teacher_vectors(run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]) -> TeacherVectors:
-    return ConcatenatedVectors([_vectors_by(teacher, run, sources, tokens) for teacher in run.teachers])
+    # To load a teacher may draw random numbers, which a warm cache spares: what is drawn next must be the same.
+    with forked_random_state():
+        return ConcatenatedVectors([_vectors_by(teacher, run, sources, tokens) for teacher in run.teachers])
 
 
 def _vectors_by(
@@ -192,7 +212,7 @@ def _selection(run: Run, corpus: Corpus | None) -> Selection:
             "folder that has sts/"
         )
     texts = [corpus.texts[row] for row in corpus.held_out]
-    return AgreementSelection(texts, corpus.vectors[corpus.held_out], corpus.config.max_length)
+    return AgreementSelection(texts, corpus.vectors[corpus.held_out])
 
 
 def _pretrain(run: Run) -> list[HistoryEntry]:
@@ -205,7 +225,7 @@ def _pretrain(run: Run) -> list[HistoryEntry]:
     counts = np.bincount(classes, minlength=len(CLASSES))
     sorted_so = ", ".join(f"{count:,} {name}" for name, count in zip(CLASSES, counts, strict=True))
     run.progress.note(f"pretraining on {len(triplets):,} triplets, of which the teacher gets {sorted_so}")
-    objective = PretrainObjective(run.student, config, triplets, classes, seed=run.recipe.seed)
+    objective = PretrainObjective(run.student, triplets, classes, seed=run.recipe.seed)
     return _run(run, "pretrain", config, objective, objective.accuracy)
 
 
@@ -254,12 +274,12 @@ def _run(
     return history
 
 
-def _finish(run: Run, out: Path, selection: Selection, history: list[HistoryEntry]) -> None:
+def _finish(run: Run, out: Path, inputs: RunInputs, history: list[HistoryEntry]) -> None:
     recipe, teachers = run.recipe, [teacher.folder for teacher in run.teachers]
     with full_disk_told(out.parent), staged_directory(out) as staged:
         save_student(run.student, recipe.student, staged)
         shutil.copytree(run.folder / LOGS, staged / LOGS)
         if recipe.teacher.finetune is not None:
             shutil.copytree(teachers[0], staged / _TEACHER)
-        write_report(staged, recipe, run.student, teachers, data=run.data, selection=selection.name, history=history)
+        write_report(staged, recipe, run.student, teachers, inputs, data=run.data, history=history)
     shutil.rmtree(run.folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
@@ -51,9 +52,9 @@ def embed_ids(student: SentenceTransformer, input_ids: Tensor, attention_mask: T
     return torch.cat([student({"input_ids": i, "attention_mask": a})["sentence_embedding"] for i, a in passes])
 
 
-def embed_rows(student: SentenceTransformer, rows: Sequence[Ids], max_length: int) -> Tensor:
-    """The student's vectors of ragged ids cut to `max_length`, float[n, dim], with gradients."""
-    return embed_ids(student, *cut_and_pad(rows, max_length, student.device))
+def embed_rows(student: SentenceTransformer, rows: Sequence[Ids]) -> Tensor:
+    """The student's vectors of ragged ids, float[n, dim], with gradients."""
+    return embed_ids(student, *pad_rows(rows, student.device))
 
 
 def tokenizer_file(model: SentenceTransformer, scratch: Path) -> Path:
@@ -85,6 +86,12 @@ def set_dropout(model: nn.Module, probability: float) -> None:
             module.p = probability
 
 
+def positions(model: SentenceTransformer) -> int | None:
+    """How many tokens its encoder has positions for; None where order does not count."""
+    first = model[0]
+    return _positions(first) if isinstance(first, Transformer) else None
+
+
 def parameter_count(model: nn.Module) -> int:
     """The number of weights."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -95,13 +102,23 @@ def _make_transformer(config: Student, teacher: Path, scratch: Path) -> Transfor
         transformer = _keep_layers(teacher, config.layers)
     elif config.init == "pretrained":
         assert config.model is not None  # the recipe guarantees it
-        transformer = Transformer(str(locate_model(config.model)), model_kwargs=MODEL_OPTIONS)
+        transformer = _open_transformer(locate_model(config.model))
     else:
         transformer = _random(config, teacher, scratch)
     if config.share_layers:
         share_layers(transformer.auto_model)
     transformer.max_seq_length = min(config.max_length, _positions(transformer))
     return transformer
+
+
+def _open_transformer(folder: Path) -> Transformer:
+    try:
+        opened: Transformer = Transformer(str(folder), model_kwargs=MODEL_OPTIONS)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"student.model = {str(folder)!r} cannot be opened as a transformer with its tokenizer: {error}"
+        ) from error
+    return opened
 
 
 def _keep_layers(teacher: Path, layers: tuple[int, ...]) -> Transformer:
@@ -142,24 +159,15 @@ def _random(config: Student, teacher: Path, scratch: Path) -> Transformer:
 
 
 def _positions(transformer: Transformer) -> int:
+    table = getattr(getattr(transformer.auto_model, "embeddings", None), "position_embeddings", None)
+    if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+        return table.num_embeddings - table.padding_idx - 1  # RoBERTa and its kin count on from the padding's
     return int(getattr(transformer.auto_model.config, "max_position_embeddings", 512))
 
 
-def cut_and_pad(rows: Sequence[Ids], max_length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ragged ids as (input_ids, attention_mask), int64[n, length ≤ max_length] each, on `device`."""
-    input_ids, attention_mask = pad_rows([_cut(row, max_length) for row in rows])
-    return input_ids.to(device), attention_mask.to(device)
-
-
-def pad_rows(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack ragged ids into (input_ids, attention_mask), int64[n, longest], padded with 0 on the right."""
-    input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+def pad_rows(rows: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ragged ids as (input_ids, attention_mask), int64[n, longest] each, padded with 0 on the right."""
+    padded = nn.utils.rnn.pad_sequence([torch.from_numpy(row.astype(np.int64)) for row in rows], batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
-    return input_ids, (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-
-
-def _cut(ids: Ids, max_length: int) -> Tensor:
-    """At most `max_length` ids, the last special token kept."""
-    if len(ids) > max_length:
-        ids = np.append(ids[: max_length - 1], ids[-1])
-    return torch.from_numpy(ids.astype(np.int64))
+    mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+    return padded.to(device), mask.to(device)

@@ -4,10 +4,10 @@ The cache is keyed by the teacher's files, its prompt and the source's content; 
 more of the same source. Knows no student and no loss.
 """
 
-import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from sentence_transformers import SentenceTransformer
 
 from bundle.arrays import Vectors
 from bundle.atomic import write_atomically
-from train.cache import cache_directory, fingerprint, folder_identity, source_identity
-from train.config import Pairs, Teacher, Texts
+from train.cache import cache_directory, exclusive, fingerprint, folder_identity, source_identity
+from train.config import Teacher
 from train.data import read_source
 from train.distributed import in_shares, is_first, make_shared, on_first
 from train.encoding import encode_in_parallel
 from train.errors import ModelError
 from train.locate import locate_model
+from train.sources import Pairs, Texts
 
 _CHUNK = 8192
 
@@ -40,6 +41,7 @@ class TeacherEncoder:
         """`folder`: where the teacher lies once it has been finetuned; None: where `config` says."""
         self.config = config
         self.folder = folder or locate_model(config.model, sha256=config.sha256)
+        self.prompt = config.prompt or default_prompt(self.folder)
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self._model: SentenceTransformer | None = None
 
@@ -47,7 +49,7 @@ class TeacherEncoder:
         """Unit vectors, float32[n, dim]."""
         if self._model is None:
             self._model = open_model(self.folder, dtype=self._dtype)
-        return encode_in_parallel(self._model, [self.config.prompt + text for text in texts])
+        return encode_in_parallel(self._model, [self.prompt + text for text in texts])
 
     def source_vectors(
         self, source: Texts | Pairs, data: Path | None, *, rows: int, advance: Callable[[int], None]
@@ -73,7 +75,7 @@ class TeacherEncoder:
     def _cache_folder(self, source: Texts | Pairs, data: Path | None) -> Path:
         key = fingerprint(
             source_identity(source, data)
-            | {"teacher": folder_identity(self.folder), "prompt": self.config.prompt, "dtype": str(self._dtype)}
+            | {"teacher": folder_identity(self.folder), "prompt": self.prompt, "dtype": str(self._dtype)}
         )
         folder = cache_directory() / f"teacher-{key}"
         folder.mkdir(exist_ok=True)
@@ -104,6 +106,23 @@ def open_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> SentenceT
     return model
 
 
+def default_prompt(folder: Path) -> str:
+    """What the model in `folder` says is put before every text that comes without a prompt; mostly nothing.
+
+    Raises:
+        ModelError: it says so in a way that sentence-transformers does not understand.
+    """
+    file = folder / "config_sentence_transformers.json"
+    if not file.is_file():
+        return ""
+    try:
+        config = json.loads(file.read_bytes())
+        name = config.get("default_prompt_name")
+        return "" if name is None else str(config["prompts"][name] or "")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ModelError(f"{file}: no default prompt can be read from it ({type(error).__name__})") from error
+
+
 class _VectorFile:
     """float16 rows on disk; a row counts only once `rows` says so, so a torn write is written again."""
 
@@ -113,12 +132,9 @@ class _VectorFile:
         self._dimension = folder / "dimension.txt"
         self._lock = folder / "lock"
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Wait until no other run writes here: two that append at once would put rows in the wrong place."""
-        with self._lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return exclusive(self._lock)
 
     @property
     def rows(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,15 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     while len(made) < count:
         made[" ".join(chance.choices(WORDS, k=chance.randint(3, 12)))] = None
     return list(made)
+
+
+def with_default_prompt(model: Path, folder: Path, prompt: str) -> Path:
+    """A copy of `model` that has a prompt of its own."""
+    shutil.copytree(model, folder)
+    file = folder / "config_sentence_transformers.json"
+    config = json.loads(file.read_text()) | {"prompts": {"own": prompt, "query": ""}, "default_prompt_name": "own"}
+    file.write_text(json.dumps(config))
+    return folder
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -84,12 +94,14 @@ def make_recipe(tiny_teacher: Path, texts_file: Path, pairs_file: Path) -> Calla
                 "evaluations": 4,
                 "queue_size": 64,
                 "learning_rate": 1e-3,
+                "max_length": 16,
                 "texts": [{"path": str(texts_file)}],
             },
             "finetune": {
                 "examples": 64,
                 "batch_size": 8,
                 "evaluations": 2,
+                "max_length": 16,
                 "pairs": [{"path": str(pairs_file)}],
             },
         }

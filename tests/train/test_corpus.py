@@ -1,12 +1,17 @@
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bundle.text import TextEncoder
 from train import corpus
-from train.config import Pairs, Texts
 from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture, tokenize_source
+from train.data import read_source
+from train.sources import Pairs, Texts
 
 
 def test_rows_are_what_the_bundle_would_read(tokenizer_file: Path, texts_file: Path) -> None:
@@ -45,6 +50,24 @@ def test_other_text_is_never_taken_from_the_cache(tokenizer_file: Path, texts_fi
     tokenize_source(source, None, tokenizer_file, max_length=8)
     texts_file.write_text("the cat sat\n")
     assert len(tokenize_source(source, None, tokenizer_file, max_length=8)) == 1
+
+
+def test_runs_at_once_tokenise_a_source_once(
+    tokenizer_file: Path, texts_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Texts(path=str(texts_file))
+    read: list[Any] = []
+
+    def slowly(*arguments: Any) -> Iterator[str]:
+        read.append(arguments)
+        time.sleep(0.2)
+        return read_source(*arguments)
+
+    monkeypatch.setattr(corpus, "read_source", slowly)
+    with ThreadPoolExecutor(3) as runs:
+        made = list(runs.map(lambda _: tokenize_source(source, None, tokenizer_file, max_length=8), range(3)))
+    assert len(read) == 1
+    assert all(np.array_equal(one.ids, made[0].ids) for one in made)
 
 
 def tokenized(lengths: list[int]) -> TokenizedTexts:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from pydantic import ValidationError
 
 from train.builtin import docstring_pairs, docstring_texts
-from train.cache import source_identity
-from train.config import Pairs, Texts
 from train.data import Pair, read_pairs, read_texts
 from train.errors import DataError
+from train.sources import Pairs, Texts
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -37,11 +37,13 @@ def test_the_limit_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("a.txt", b"fine\n\xff\xfe\n", "not UTF-8"),
+        ("a.txt", b"fine\n" * 40_000 + b"\xff\xfe\n" + b"fine\n" * 40_000, "line 40001: not UTF-8"),
         ("a.txt", b"\n\n", "nothing to train on"),
         ("a.jsonl", b'{"text": "x"}\n{"other": "x"}\n', "line 2: no JSON object with a field 'text'"),
         ("a.jsonl", b"[1]\n", "line 1: no JSON object"),
         ("a.jsonl", b'{"text": 3}\n', "line 1: field 'text' is not text"),
+        ("a.jsonl", rb'{"text": "\ud83d\ude00"}' + b"\n" + rb'{"text": "\ud800"}', "line 2: field 'text' is not valid"),
+        ("a.jsonl", b"[" * 100_000, "line 1: no JSON object"),
     ],
 )
 def test_bad_text_files_are_named(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
@@ -49,13 +51,6 @@ def test_bad_text_files_are_named(tmp_path: Path, name: str, content: bytes, com
     with pytest.raises(DataError, match=complaint) as caught:
         list(read_texts(Texts(path=name), tmp_path))
     assert str(path.name) in str(caught.value)
-
-
-def test_damaged_compression_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.txt.zst", b"a line\n" * 1000)
-    path.write_bytes(b"garbage" + path.read_bytes())
-    with pytest.raises(DataError, match="damaged zstd"):
-        list(read_texts(Texts(path="a.txt.zst"), tmp_path))
 
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -94,12 +89,61 @@ def test_pairs_come_from_json_lines_too(tmp_path: Path) -> None:
         (b"anchor\tpositive\nx\ty\n", "no column 'negative'"),
         (b"anchor\tpositive\tnegative\nx\ty\n", "line 2: 2 columns, expected 3"),
         (b"anchor\tpositive\tnegative\n", "nothing to train on"),
+        (b"anchor\tpositive\tnegative\nx\ty\tz\nx\t \tz\n", "line 3: column 'positive' is empty"),
+        (b"anchor\tpositive\tnegative\nx\ty\t\xff\n", "line 2: not UTF-8"),
     ],
 )
 def test_bad_pair_files_are_named(tmp_path: Path, content: bytes, complaint: str) -> None:
     write(tmp_path / "p.tsv", content)
     with pytest.raises(DataError, match=complaint):
         list(read_pairs(Pairs(path="p.tsv"), tmp_path))
+
+
+def test_an_empty_text_of_a_json_pair_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", b'{"a": "x", "b": "y"}\n{"a": "x", "b": ""}\n')
+    with pytest.raises(DataError, match="line 2: column 'b' is empty"):
+        list(read_pairs(Pairs(path="p.jsonl", columns=("a", "b")), tmp_path))
+
+
+def test_rows_of_other_sources_may_be_empty(tmp_path: Path) -> None:
+    write(tmp_path / "p.tsv", b"source\ta\tb\nother\t\t\nthis\tx\ty\n")
+    assert list(read_pairs(Pairs(path="p.tsv", columns=("a", "b"), sources=("this",)), tmp_path)) == [Pair("x", "y")]
+
+
+def test_nothing_but_tabs_and_newlines_parts_a_table(tmp_path: Path) -> None:
+    long = "word " * 40_000
+    write(tmp_path / "p.tsv", f'a\tb\n"x\ry\t{long}\n'.encode())
+    assert list(read_pairs(Pairs(path="p.tsv", columns=("a", "b")), tmp_path)) == [Pair('"x\ry', long)]
+
+
+@pytest.mark.parametrize("columns", [("anchor",), ("a", "b", "c", "d")])
+def test_a_pair_has_two_texts_or_three(columns: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="columns"):
+        Pairs(path="p.tsv", columns=columns)
+
+
+def test_a_folder_is_the_text_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "more").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    write(folder / "b.txt", b"three\n")
+    write(folder / "a.txt.zst", b"one\ntwo")
+    write(folder / "more" / "c.jsonl", b'{"text": "four"}\n')
+    for name in (".hidden/d.txt", ".e.txt", "notes.md"):
+        write(folder / name, b"never\n")
+    assert list(read_texts(Texts(path="folder"), tmp_path)) == ["one", "two", "three", "four"]
+    assert list(read_texts(Texts(path="folder", limit=3), tmp_path)) == ["one", "two", "three"]
+    write(folder / "more" / "c.jsonl", b'{"title": "four"}\n')
+    with pytest.raises(DataError, match=r"more/c\.jsonl, line 1: no JSON object with a field 'text'"):
+        list(read_texts(Texts(path="folder"), tmp_path))
+
+
+def test_a_folder_without_text_and_one_of_pairs_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty is a folder without a \.txt or \.jsonl file"):
+        list(read_texts(Texts(path="empty"), tmp_path))
+    with pytest.raises(DataError, match="empty is a folder; pairs come from one file"):
+        list(read_pairs(Pairs(path="empty"), tmp_path))
 
 
 @pytest.fixture
@@ -130,18 +174,25 @@ def test_a_hub_data_set_that_cannot_be_opened_is_named(hub_dataset: str) -> None
         list(read_texts(Texts(path="hub:/no/such/folder"), None))
 
 
+def test_a_hub_data_set_may_have_configurations(hub_dataset: str) -> None:
+    folder = Path(hub_dataset.removeprefix("hub:"))
+    for name in ("first", "second"):
+        write(folder / f"{name}.jsonl", json.dumps({"text": name, "a": name, "b": name}).encode())
+    (folder / "train.jsonl").unlink()
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("first", "second"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    assert list(read_texts(Texts(path=hub_dataset, config="second"), None)) == ["second"]
+    assert list(read_pairs(Pairs(path=hub_dataset, columns=("a", "b"), config="first"), None)) == [
+        Pair("first", "first")
+    ]
+    with pytest.raises(DataError, match="config 'third', split 'train': cannot be opened"):
+        list(read_texts(Texts(path=hub_dataset, config="third"), None))
+
+
 def test_docstrings_make_a_corpus_of_prose() -> None:
     texts = list(islice(docstring_texts(), 300))
     assert len(set(texts)) == 300
     assert all(5 <= len(text.split()) <= 64 and text[0].isupper() and "`" not in text for text in texts)
-
-
-def test_a_cache_of_docstrings_is_not_taken_for_those_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Texts(path="builtin:docstrings")
-    before = source_identity(source, None)
-    assert source_identity(source, None) == before
-    monkeypatch.setattr("train.builtin.distributions", list)
-    assert source_identity(source, None) != before
 
 
 def test_docstrings_make_weak_pairs() -> None:

@@ -9,9 +9,10 @@ from bundle.arrays import Vectors, normalize
 from bundle.layout import Bundle
 from bundle.quality import Encode
 from bundle.sts import evaluate
+from tests.train.conftest import with_default_prompt
 from train import evaluate as evaluation
 from train.__main__ import main
-from train.evaluate import evaluate_models, open_encode
+from train.evaluate import Read, evaluate_models, open_encode, open_read
 from train.retrieval import evaluate_retrieval
 
 Figures = dict[str, dict[str, dict[str, float]]]
@@ -53,11 +54,11 @@ def test_a_model_reads_no_text_twice_for_its_truncations(
 ) -> None:
     read: list[int] = []
 
-    def encode(texts: Sequence[str]) -> Vectors:
+    def read_(texts: Sequence[str], prompt: str | None) -> Vectors:
         read.append(len(texts))
         return np.random.default_rng(len(read)).standard_normal((len(texts), 8)).astype(np.float32)
 
-    monkeypatch.setattr(evaluation, "open_encode", lambda _: encode)
+    monkeypatch.setattr(evaluation, "open_read", lambda _: read_)
     evaluate_models(["x"], measures, print, retrieval=True)
     once = len(read)
     evaluate_models(["x"], measures, print, retrieval=True, dimensions=[4, 2])
@@ -76,6 +77,39 @@ def test_documents_may_be_another_models(
         assert row["documents_by"] == row["retrieval"]
     assert "documents_by" not in figures(teacher, "--retrieval")[teacher]
     assert "documents by" in capsys.readouterr().out
+
+
+def test_a_prompt_is_read_before_every_text_and_documents_may_have_their_own(
+    tiny_teacher: Path, tiny_bundle: Bundle, measures: Path, figures: Callable[..., Figures], tmp_path: Path
+) -> None:
+    prompted = with_default_prompt(tiny_teacher, tmp_path / "prompted", "red blue ")
+    for name, default in ((str(prompted), "red blue "), (str(tiny_bundle.path), "")):
+        bare = open_read(name)
+
+        def after(prompt: str, bare: Read = bare) -> Encode:
+            return lambda texts: bare([prompt + text for text in texts], "")
+
+        for flags, queries, documents in (
+            ([], default, default),
+            (["--prompt", "the cat "], "the cat ", "the cat "),
+            (["--prompt", "the cat ", "--documents-prompt", "a "], "the cat ", "a "),
+            (["--prompt", "the cat ", "--documents-prompt", ""], "the cat ", ""),
+        ):
+            row = figures(name, "--retrieval", *flags)[name]
+            assert row["sts"]["mean"] == pytest.approx(evaluate(after(queries), measures).mean, abs=1e-5)
+            expected = evaluate_retrieval(after(queries), measures, after(documents)).mean
+            assert row["retrieval"]["mean"] == pytest.approx(expected, abs=1e-5)
+        assert evaluate(after("the cat "), measures) != evaluate(after(default), measures)
+
+
+def test_a_model_that_indexes_documents_reads_their_prompt(
+    tiny_teacher: Path, measures: Path, figures: Callable[..., Figures]
+) -> None:
+    teacher = str(tiny_teacher)
+    read = open_read(teacher)
+    found = figures(teacher, "--documents-by", teacher, "--prompt", "the ", "--documents-prompt", "a red ")[teacher]
+    expected = evaluate_retrieval(lambda t: read(t, "the "), measures, lambda t: read(t, "a red "))
+    assert found["documents_by"]["mean"] == pytest.approx(expected.mean, abs=1e-5)
 
 
 @pytest.mark.parametrize(

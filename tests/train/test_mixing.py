@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,9 @@ from train.config import Student
 from train.mixing import Mix, draw_mix, mixed_targets, mixed_vectors
 from train.student import embed_ids, make_student, pad_rows
 
-ROWS = [[2, 5, 6, 7, 3], [2, 9, 3], [2, 8, 11, 12, 13, 14, 3], [2, 20, 21, 3]]
+ROWS = [
+    np.array(ids, dtype=np.int32) for ids in ([2, 5, 6, 7, 3], [2, 9, 3], [2, 8, 11, 12, 13, 14, 3], [2, 20, 21, 3])
+]
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def student(tiny_teacher: Path, tmp_path: Path) -> SentenceTransformer:
 
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
-    return pad_rows([torch.tensor(row) for row in ROWS])
+    return pad_rows(ROWS, torch.device("cpu"))
 
 
 def mix(first: list[int], second: list[int], share: list[float]) -> Mix:
@@ -53,7 +56,7 @@ def test_swapping_texts_and_shares_changes_nothing(student: SentenceTransformer,
 def test_padding_of_both_stays_masked(student: SentenceTransformer, batch: tuple[Tensor, Tensor]) -> None:
     pair = mix([0], [1], [0.4])
     wide = mixed_vectors(student, *batch, pair)  # padded to the seven tokens of row 2
-    narrow = mixed_vectors(student, *pad_rows([torch.tensor(row) for row in ROWS[:2]]), pair)
+    narrow = mixed_vectors(student, *pad_rows(ROWS[:2], torch.device("cpu")), pair)
     assert torch.allclose(wide, narrow, atol=1e-6)
 
 

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import dying_after, sentences
-from train.config import Pretrain, Recipe, Student
+from train.config import Recipe, Student
 from train.corpus import TokenizedPairs, TokenizedTexts, VectorMixture
 from train.errors import DataError, RecipeError
 from train.pretraining import CLASSES, PretrainObjective, sort_by_teacher, triplet_features
@@ -41,6 +41,7 @@ def recipe(make_recipe: Callable[..., Recipe], pairs_file: Path) -> Callable[...
             "evaluations": 2,
             "learning_rate": 3e-3,
             "confidence": 0.05,
+            "max_length": 16,
             "pairs": [{"path": str(pairs_file), "license": "CC0"}],
         }
         small = make_recipe(student=student, distil={"examples": 64, "evaluations": 1}).model_copy(
@@ -51,11 +52,8 @@ def recipe(make_recipe: Callable[..., Recipe], pairs_file: Path) -> Callable[...
     return make
 
 
-def objective_of(
-    student: SentenceTransformer, texts: TokenizedTexts, classes: np.ndarray, **changes: Any
-) -> PretrainObjective:
-    config = Pretrain.model_validate({"examples": 1, "pairs": [{"path": "x"}]} | changes)
-    return PretrainObjective(student, config, TokenizedPairs([texts], [3]), classes, seed=0)
+def objective_of(student: SentenceTransformer, texts: TokenizedTexts, classes: np.ndarray) -> PretrainObjective:
+    return PretrainObjective(student, TokenizedPairs([texts], [3]), classes, seed=0)
 
 
 def test_the_teacher_sorts_triplets_by_right_and_sure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +95,7 @@ def test_loss_and_accuracy_are_those_of_the_predicted_classes(
     assert sorted([*training, *held_back]) == list(range(24))
     assert len(held_back) == 2
     with torch.no_grad():
-        every = embed_rows(student, [texts[row] for row in range(72)], 64).reshape(24, 3, -1)
+        every = embed_rows(student, [texts[row] for row in range(72)]).reshape(24, 3, -1)
         logits = objective.head(triplet_features(every[:, 0], every[:, 1], every[:, 2]))
     rows = np.array([4, 0, 9])
     chosen = training[rows]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from train.config import Pairs, Recipe, Texts
+from train.config import Recipe
 from train.errors import RecipeError
 from train.recipe import RECIPES, load_recipe, parse_recipe, recipe_path
+from train.sources import Pairs, Texts
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -164,3 +165,18 @@ def test_broken_toml_is_told_with_its_place(tmp_path: Path) -> None:
 def test_a_recipe_survives_its_own_json(make_recipe: Callable[..., Recipe]) -> None:
     recipe = make_recipe()
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_a_random_students_heads_share_its_width(make_recipe: Callable[..., Recipe]) -> None:
+    make_recipe(student={"init": "random", "hidden_size": 48, "attention_heads": 12})
+    with pytest.raises(RecipeError, match="hidden_size = 50 cannot be shared out to attention_heads = 12"):
+        make_recipe(student={"init": "random", "hidden_size": 50, "attention_heads": 12})
+    make_recipe(student={"hidden_size": 50})  # of another student it is not asked
+
+
+def test_sources_and_stages_are_all_there_is() -> None:
+    recipe = load_recipe(recipe_path("demo"))
+    assert recipe.distil is not None
+    assert recipe.finetune is not None
+    assert recipe.stages == {"distil": recipe.distil, "finetune": recipe.finetune}
+    assert recipe.sources == (*recipe.distil.texts, *recipe.finetune.pairs)

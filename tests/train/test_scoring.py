@@ -24,7 +24,7 @@ def test_the_teacher_agrees_with_itself_whatever_the_basis_of_its_space(
     teacher = make_student(Student(layers=(0, 1), max_length=32), tiny_teacher, tmp_path).eval()
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((32, 32)))[0].astype(np.float32)
     for reference in (vectors, vectors @ rotation):
-        assert AgreementSelection(rows, reference, 32)(teacher) == pytest.approx(100, abs=0.01)
+        assert AgreementSelection(rows, reference)(teacher) == pytest.approx(100, abs=0.01)
 
 
 def test_half_a_teacher_agrees_less(
@@ -32,7 +32,7 @@ def test_half_a_teacher_agrees_less(
 ) -> None:
     rows, vectors = held_out
     student = make_student(Student(layers=(1,), max_length=32), tiny_teacher, tmp_path).eval()
-    assert AgreementSelection(rows, vectors, 32)(student) < 95
+    assert AgreementSelection(rows, vectors)(student) < 95
 
 
 def test_sts_selection_reads_the_development_set_and_nothing_else(tiny_teacher: Path, tmp_path: Path) -> None:

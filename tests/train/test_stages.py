@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 
 from tests.train.conftest import sentences, write_recipe
 from tests.train.report.test_tensorboard import curves
 from train.config import Objectives, Recipe
 from train.errors import DataError
+from train.recipe import parse_recipe
 from train.stages import train
 from train.student import parameter_count
 
@@ -41,6 +46,7 @@ def test_a_run_makes_a_student_that_is_closer_to_its_teacher(
     assert not (tmp_path / "student.run").exists()
     card = (tmp_path / "student" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: sentence-transformers")
+    assert "\nlanguage:" not in card, "nobody has said which"
     assert "<h2>Stage 2: finetune</h2>" in (tmp_path / "student" / "report.html").read_text()
     for stage in scores:
         logged = curves(tmp_path / "student" / "logs" / stage)
@@ -177,3 +183,30 @@ def test_without_distilling_there_must_be_something_to_select_by(
     assert {entry["stage"] for entry in record["history"]} == {"finetune"}
     assert encode(tmp_path / "student").shape == (20, 16)
     assert "finetuned contrastively on labelled pairs from" in (tmp_path / "student" / "README.md").read_text()
+
+
+def test_a_warm_cache_makes_the_same_student_as_a_cold_one(
+    make_recipe: Callable[..., Recipe], tiny_teacher: Path, tmp_path: Path, cache: Path
+) -> None:
+    """To load a teacher with a dense module draws random numbers, as does the projection after it."""
+    small = {"init": "random", "hidden_layers": 1, "hidden_size": 16, "attention_heads": 2}
+    torch.manual_seed(0)
+    model = SentenceTransformer(str(tiny_teacher), device="cpu")
+    teacher = tmp_path / "dense-teacher"
+    SentenceTransformer(modules=[model[0], model[1], Dense(32, 24)], device="cpu").save(str(teacher))
+    schedule = {"examples": 64, "evaluations": 1, "keep": "last", "objectives": {"ckd": 1, "okd": 1}}
+    document = make_recipe(student=small, distil=schedule, finetune={"distil_weight": 1.0}).model_dump(mode="json")
+    document["teacher"]["model"] = str(teacher)
+    recipe = parse_recipe(document, source="test")
+    made = []
+    for name in ("cold", "warm"):
+        train(recipe, tmp_path / name, data=None, resume=False)
+        made.append(load_file(tmp_path / name / "model.safetensors"))
+    cold, warm = made
+    assert all(torch.equal(cold[name], warm[name]) for name in cold)
+    shutil.rmtree(cache)
+    seeded = parse_recipe(document | {"seed": 43}, source="test")
+    train(seeded, tmp_path / "other", data=None, resume=False)
+    other = load_file(tmp_path / "other" / "model.safetensors")
+    assert not all(torch.equal(cold[name], other[name]) for name in cold)
+    assert json.loads((tmp_path / "cold" / "training.json").read_text())["recipe"]["seed"] == 42

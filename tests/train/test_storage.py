@@ -75,7 +75,7 @@ def test_a_checkpoint_without_room_leaves_the_one_before(tmp_path: Path, room: i
     kept = load_state(file)
     assert kept is not None
     assert kept.position.examples == 8
-    assert torch.equal(kept.kept_student["weights"], torch.arange(50_000.0))
+    assert torch.equal(kept.kept["weights"], torch.arange(50_000.0))
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 

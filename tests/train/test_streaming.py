@@ -10,8 +10,9 @@ from bundle.arrays import Vectors
 from tests.conftest import WORDS
 from train import corpus, teacher
 from train.batches import epoch_batches
-from train.config import Pairs, Teacher, Texts
+from train.config import Teacher
 from train.corpus import TextMixture, TokenizedPairs, VectorMixture, tokenize_source
+from train.sources import Pairs, Texts
 from train.teacher import TeacherEncoder
 
 LINE = " ".join(WORDS[:40])  # a text kept in memory would cost 200 bytes and more, its ids 160, its vector 256

@@ -6,11 +6,13 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from bundle.arrays import Vectors
+from tests.train.conftest import with_default_prompt
 from train import teacher
-from train.config import Teacher, Texts
+from train.config import Teacher
 from train.errors import ModelError
 from train.locate import locate_model
-from train.teacher import TeacherEncoder
+from train.sources import Texts
+from train.teacher import TeacherEncoder, default_prompt
 
 
 class Counting(TeacherEncoder):
@@ -63,6 +65,37 @@ def test_an_interruption_loses_one_chunk_at_most(tiny_teacher: Path, texts_file:
     assert resumed.encoded == 90
     assert prompted.shape == whole.shape
     assert not np.allclose(prompted, whole, atol=1e-3)
+
+
+def test_a_models_own_prompt_is_read_unless_the_recipe_has_one(
+    tiny_teacher: Path, texts_file: Path, tmp_path: Path
+) -> None:
+    own = with_default_prompt(tiny_teacher, tmp_path / "own", "the red ")
+    texts = texts_file.read_text().splitlines()
+    model = SentenceTransformer(str(own))
+    assert np.allclose(vectors(open_teacher(own), texts_file), model.encode(texts), atol=1e-3)
+    assert not np.allclose(model.encode(texts), SentenceTransformer(str(tiny_teacher)).encode(texts), atol=1e-2)
+    told = vectors(open_teacher(own, prompt="a cat "), texts_file)
+    assert np.allclose(told, vectors(open_teacher(tiny_teacher, prompt="a cat "), texts_file), atol=1e-3)
+
+
+def test_vectors_that_an_earlier_version_made_without_the_models_own_prompt_are_not_read(
+    tiny_teacher: Path, texts_file: Path, tmp_path: Path, cache: Path
+) -> None:
+    own = with_default_prompt(tiny_teacher, tmp_path / "own", "the red ")
+    earlier = open_teacher(own)
+    earlier.prompt = ""
+    vectors(earlier, texts_file)
+    now = open_teacher(own)
+    vectors(now, texts_file)
+    assert now.encoded == 240
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"default_prompt_name": "x", "prompts": {}}'])
+def test_a_default_prompt_that_cannot_be_read_is_told(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config_sentence_transformers.json").write_text(config)
+    with pytest.raises(ModelError, match="no default prompt can be read"):
+        default_prompt(tmp_path)
 
 
 def test_a_torn_write_is_written_again(tiny_teacher: Path, texts_file: Path, cache: Path) -> None:

@@ -12,9 +12,10 @@ from sentence_transformers import SentenceTransformer
 
 from tests.train.conftest import dying_after, sentences
 from tests.train.report.test_tensorboard import curves
-from train.config import Recipe, Teacher, Texts
+from train.config import Recipe, Teacher
 from train.errors import DataError, DivergedError
 from train.scoring import StsSelection
+from train.sources import Texts
 from train.stages import train
 from train.teacher import TeacherEncoder
 

@@ -49,7 +49,7 @@ def distil_objective(
 
 
 def vectors_of(student: SentenceTransformer, texts: TokenizedTexts, rows: np.ndarray) -> Tensor:
-    return embed_rows(student, [texts[row] for row in rows], 64).detach()
+    return embed_rows(student, [texts[row] for row in rows]).detach()
 
 
 def unit(vector: Tensor) -> Tensor:

@@ -26,11 +26,12 @@ from transformers import TrainerCallback
 from train.batches import Rows
 from train.benchmark.jobs import Contender, Job, Measurement
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Objectives, Recipe, Texts
+from train.config import Distil, Objectives, Recipe
 from train.corpus import TextMixture, VectorMixture, tokenize_source
 from train.loop import StageRun, run_stage
 from train.objectives import DistilObjective
 from train.progress import Progress
+from train.sources import Texts
 from train.student import tokenizer_file
 from train.teacher import TeacherEncoder, open_model
 
@@ -138,7 +139,7 @@ def _encode_there(job: Job, contender: Contender, _scratch: Path) -> Measurement
         job,
         lambda texts: teacher.encode(
             texts,
-            prompt=recipe.teacher.prompt,
+            prompt=recipe.teacher.prompt or None,
             batch_size=_batch_size(contender),
             show_progress_bar=False,
             normalize_embeddings=True,

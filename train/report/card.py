@@ -18,7 +18,6 @@ def compose_card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsSc
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 license: {recipe.license}
-language: en
 base_model: {_base_models(recipe)}
 base_model_relation: finetune
 tags: [sentence-transformers, feature-extraction, distillation]

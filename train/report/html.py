@@ -27,7 +27,8 @@ class Source:
     options: dict[str, str]
     """How it was read: limit, columns and the like, as far as they were set."""
     hash: str | None
-    """SHA-256 of the file, or of the packages that docstrings are from; None where only a name is known."""
+    """SHA-256 of the file, of a folder's files, or of the packages that docstrings are from; None where only a name is
+    known."""
 
 
 def write_html_report(folder: Path, target: Path) -> None:
@@ -72,7 +73,7 @@ def _sources(record: TrainingRecord) -> Iterator[Source]:
             path=entry["path"],
             license=entry.get("license"),
             options={name: _shown(option) for name, option in entry.items() if _is_option(name, option)},
-            hash=identity.get("sha256") or identity.get("packages"),
+            hash=identity.get("sha256") or identity.get("folder") or identity.get("packages"),
         )
 
 

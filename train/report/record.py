@@ -41,7 +41,7 @@ class TrainingRecord(msgspec.Struct, frozen=True):
     recipe: dict[str, Any]
     """With every default; untyped, because recipes of other versions are read as well."""
     data: dict[str, dict[str, str | None]]
-    """By the recipe's path, what the content of a source is known by."""
+    """By the recipe's path, what the content of a source was known by when the run began."""
     versions: dict[str, str]
     history: list[Evaluation]
     sts: dict[str, StsScores] = {}

@@ -17,7 +17,7 @@ from train.cache import cache_directory, fingerprint, folder_identity
 from train.config import Teacher
 from train.corpus import side_by_side
 from train.scoring import encode_texts
-from train.teacher import open_model
+from train.teacher import default_prompt, open_model
 
 
 def teacher_scores(teachers: Sequence[Teacher], folders: Sequence[Path], data: Path) -> StsScores:
@@ -38,10 +38,17 @@ def teacher_scores(teachers: Sequence[Teacher], folders: Sequence[Path], data: P
 def _key(teachers: Sequence[Teacher], folders: Sequence[Path], data: Path) -> str:
     files: dict[str, str | int | None] = {file.name: sha256_of(file) for file in sorted((data / "sts").glob("*.jsonl"))}
     models = {
-        f"teacher {number}": fingerprint({"folder": folder_identity(folder), "prompt": teacher.prompt})
+        f"teacher {number}": _model_key(teacher, folder)
         for number, (teacher, folder) in enumerate(zip(teachers, folders, strict=True))
     }
     return fingerprint(files | models)
+
+
+def _model_key(teacher: Teacher, folder: Path) -> str:
+    own = default_prompt(folder)
+    # Figures of models with a prompt of their own were once made otherwise.
+    default = {"default prompt": own} if own else {}
+    return fingerprint({"folder": folder_identity(folder), "prompt": teacher.prompt} | default)
 
 
 def _encode_side_by_side(teachers: Sequence[Teacher], folders: Sequence[Path]) -> Encode:
@@ -50,5 +57,5 @@ def _encode_side_by_side(teachers: Sequence[Teacher], folders: Sequence[Path]) -
 
 
 def _encode_by(teacher: Teacher, folder: Path) -> Encode:
-    model = open_model(folder)
-    return lambda texts: normalize(encode_texts(model, texts, prompt=teacher.prompt))
+    model, prompt = open_model(folder), teacher.prompt or default_prompt(folder)
+    return lambda texts: normalize(encode_texts(model, texts, prompt=prompt))

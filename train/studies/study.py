@@ -110,7 +110,8 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study; `overrides` (`a.b=value`) come after those it sets for all.
 
     Raises:
-        StudyError: missing file, bad TOML, unknown field, a variant's name or parent that cannot be.
+        StudyError: missing file, bad TOML, unknown field, a variant's name or parent that cannot be, several teachers
+            or one with a stage of its own.
         RecipeError: a variant's values make no valid recipe.
     """
     file = _read(path)
@@ -125,8 +126,10 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         document = load_recipe(recipe_path(file.base), [*common, *changes.set]).model_dump(exclude_defaults=True)
         document["name"] = f"{path.stem}-{name}"
         recipe = parse_recipe(_one_stage(document, changes.parent), source=f"{path}, variant {name}")
+        _refuse_other_teachers(recipe, f"{path}, variant {name}")
         variants[name] = Variant(changes, recipe, _identity(recipe, variants.get(changes.parent or "")))
     base = load_recipe(recipe_path(file.base), common)
+    _refuse_other_teachers(base, str(path))
     return Study(path.stem, file.title, file.purpose, file.base, common, _identity(base, None), base.teacher, variants)
 
 
@@ -150,6 +153,19 @@ def _read(path: Path) -> _File:
         raise StudyError(f"no study {path}; shipped ones: {known}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not a valid study: {error}") from error
+
+
+def _refuse_other_teachers(recipe: Recipe, source: str) -> None:
+    """A study's teacher is one, and as it came: its row, and every row's cosine with it, would say something else."""
+    if recipe.teacher.finetune is not None:
+        raise StudyError(
+            f"{source}: [teacher.finetune] would be done anew for every variant, and rows be compared with the teacher "
+            "as it came; finetune it in a run of its own and name the result (OUT/teacher) as teacher.model"
+        )
+    if recipe.more_teachers:
+        raise StudyError(
+            f"{source}: [[more_teachers]]: a study compares its rows with one teacher's vectors; leave the others out"
+        )
 
 
 def _one_stage(document: dict[str, Any], parent: str | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_both_loops_learn_and_the_record_has_every_figure(
     recipe = make_recipe(distil={"learning_rate": 1e-2})  # what is left of 240 sentences is few steps
     run_benchmark(recipe, out, data=None, sentences=240, rounds=1, measure=measure)
     record = msgspec.json.decode(out.read_bytes(), type=Benchmark)
-    assert (record.settings.sentences, record.settings.warmup, record.settings.max_length) == (240, 30, 64)
+    assert (record.settings.sentences, record.settings.warmup, record.settings.max_length) == (240, 30, 16)
     assert 5 < record.settings.mean_tokens < 14
     assert {"torch", "sentence-transformers", "python"} <= set(record.versions)
     assert record.cores >= 1

@@ -6,9 +6,11 @@ from shutil import copytree
 
 import pytest
 
-from bundle.sts import StsScores
+from bundle.sts import StsScores, evaluate
+from tests.train.conftest import with_default_prompt
 from train.config import Teacher
 from train.report.teacher_scores import teacher_scores
+from train.teacher import TeacherEncoder
 
 
 @pytest.fixture
@@ -43,6 +45,10 @@ def _other_weights(teacher: Teacher, folder: Path, data: Path) -> tuple[list[Tea
     return [teacher], [other], data
 
 
+def _a_prompt_of_its_own(teacher: Teacher, folder: Path, data: Path) -> tuple[list[Teacher], list[Path], Path]:
+    return [teacher], [with_default_prompt(folder, data.parent / "own", "the red ")], data
+
+
 def _other_pairs(teacher: Teacher, folder: Path, data: Path) -> tuple[list[Teacher], list[Path], Path]:
     other = data.parent / "data"
     copytree(data, other)
@@ -55,7 +61,9 @@ def _one_more_teacher(teacher: Teacher, folder: Path, data: Path) -> tuple[list[
     return [teacher, teacher], [folder, folder], data
 
 
-@pytest.mark.parametrize("change", [_other_prompt, _other_weights, _other_pairs, _one_more_teacher])
+@pytest.mark.parametrize(
+    "change", [_other_prompt, _other_weights, _a_prompt_of_its_own, _other_pairs, _one_more_teacher]
+)
 def test_whatever_they_depend_on_makes_others(
     change: Callable[[Teacher, Path, Path], tuple[list[Teacher], list[Path], Path]],
     tiny_teacher: Path,
@@ -69,3 +77,17 @@ def test_whatever_they_depend_on_makes_others(
     first = teacher_scores([teacher], [tiny_teacher], data)
     assert teacher_scores(*change(teacher, tiny_teacher, data)) != first
     assert len(evaluations) == 2
+
+
+@pytest.mark.parametrize("prompt", ["", "a cat "])
+def test_the_figures_are_those_of_the_vectors_that_a_student_learns(
+    tiny_teacher: Path, measures: Path, tmp_path: Path, prompt: str
+) -> None:
+    own = with_default_prompt(tiny_teacher, tmp_path / "own", "the red ")
+    teacher = Teacher(model=str(own), prompt=prompt)
+    encoder = TeacherEncoder(teacher, bf16=False)
+    expected = evaluate(lambda texts: encoder.encode(list(texts)), measures)
+    assert teacher_scores([teacher], [own], measures).tasks == pytest.approx(expected.tasks, abs=1e-4)
+    plain = TeacherEncoder(teacher, bf16=False, folder=tiny_teacher)
+    plain.prompt = ""
+    assert evaluate(lambda texts: plain.encode(list(texts)), measures).tasks != pytest.approx(expected.tasks, abs=1e-2)

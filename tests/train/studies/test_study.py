@@ -110,6 +110,26 @@ def test_a_bad_study_is_told(tmp_path: Path, old: str, new: str, complaint: str)
         load_study(path)
 
 
+@pytest.mark.parametrize(
+    ("addition", "complaint"),
+    [
+        ('[teacher.finetune]\nexamples = 1\npairs = [{ path = "p.tsv" }]', r"\[teacher\.finetune\] would be done anew"),
+        ('[[more_teachers]]\nmodel = "other"', r"\[\[more_teachers\]\]: a study compares its rows with one"),
+    ],
+)
+def test_a_study_has_one_teacher_as_it_came(tmp_path: Path, addition: str, complaint: str) -> None:
+    path = write(tmp_path)
+    (tmp_path / "base.toml").write_text(f"{BASE}\n{addition}\n")
+    with pytest.raises(StudyError, match=complaint):
+        load_study(path)
+
+
+def test_a_variant_cannot_add_a_teacher(tmp_path: Path) -> None:
+    path = write(tmp_path, STUDY.replace("distil.objectives.mse=1", "more_teachers=[{model='other'}]"))
+    with pytest.raises(StudyError, match="variant mse: "):
+        load_study(path)
+
+
 def test_bad_values_and_names_are_told_as_those_of_a_recipe(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text(path.read_text().replace("objectives.mse=1", "objectives.mse=-1"))
