@@ -46,10 +46,10 @@ def put(folder: Path, *rows: Row) -> Path:
 
 
 def test_rows_come_in_the_studys_order_after_the_teachers(study: Study, tmp_path: Path) -> None:
-    one = put(tmp_path / "one", row("queue-65536", 82), row("queue-0", 80))
+    one = put(tmp_path / "one", row("queue-16384", 82), row("queue-0", 80))
     two = put(tmp_path / "two", TEACHER, row("queue-4096", 81), row("queue-0", 70), row("not-of-this-study", 1))
     comparison = collect_rows(study, [one, two])
-    assert [made.variant for made in comparison.rows] == ["teacher", "queue-0", "queue-4096", "queue-65536"]
+    assert [made.variant for made in comparison.rows] == ["teacher", "queue-0", "queue-4096", "queue-16384"]
     assert comparison.rows[1].sts_dev == 70  # of two the later folder's
     assert comparison.common == ("seed=42",)
 
