@@ -5,19 +5,37 @@ the parser of HTTP, without a task, an application or a body. Whatever gets thro
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from litestar.datastructures import State
+from prometheus_client import Counter
 
 from server.connections import SURPLUS, BoundedProtocol
+from server.errors import OverloadedError
 from server.problems import Answer
 from server.telemetry import request_id_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 Refuse = Callable[[bytes, bytes, Headers], bytes | None]
 """Takes method, URL and headers of a request; gives the whole answer, or None where the request is let in."""
+
+
+REPEATED_SECONDS = 0.01
+"""So long a refusal is told in the words of the one before."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """What is told to everybody who is refused on one route at one moment."""
+
+    until: float
+    before_id: bytes
+    after_id: bytes
+    counters: tuple[Counter, ...]
 
 
 class Admission:
@@ -27,31 +45,48 @@ class Admission:
         """`state` is the application's, which has a runtime while it serves."""
         self._state = state
         self._routes = {path.encode(): (path, answer) for path, answer in routes.items()}
+        self._refusals: dict[bytes, _Refusal] = {}
         self._coming = 0  # requests that were let in, but have not reached the queue
 
     def refuse(self, method: bytes, url: bytes, headers: Headers) -> bytes | None:
         """See `Refuse`; what is refused is counted."""
-        if method != b"POST" or (route := self._routes.get(url.partition(b"?")[0])) is None:
+        path = url.partition(b"?")[0]
+        if method != b"POST" or path not in self._routes:
             return None
-        error = self._state.runtime.refusal(self._coming)
-        if error is None:
+        if not self._state.runtime.refuses(self._coming):
             if self._coming == 0:  # all that comes at once is let in or refused before any of it is begun
                 asyncio.get_running_loop().call_soon(self._begin)
             self._coming += 1
             return None
-        path, answer = route
-        metrics = self._state.metrics
-        told = answer.tell(error, metrics, place=path)
-        self._state.runtime.model().metrics.refused[error.reason].inc()
-        metrics.requests.labels(path, str(told.status)).inc()
+        refusal = self._refusals.get(path)
+        if refusal is None or time.monotonic() > refusal.until:
+            refusal = self._refusals[path] = self._compose(path)
+        for counter in refusal.counters:
+            counter.inc()
+        return refusal.before_id + request_id_of(headers) + refusal.after_id
+
+    def _compose(self, path: bytes) -> _Refusal:
+        route, answer = self._routes[path]
+        runtime, metrics = self._state.runtime, self._state.metrics
+        error: OverloadedError = runtime.refusal(self._coming)
+        told = answer.describe(error)
         lines = [
             f"HTTP/1.1 {told.status} {HTTPStatus(told.status).phrase}",
             "content-type: application/json",
             f"content-length: {len(told.body)}",
-            f"x-request-id: {request_id_of(headers).decode()}",
             *(f"{name}: {value}" for name, value in told.headers.items()),
+            "x-request-id: ",
         ]
-        return "\r\n".join([*lines, "", ""]).encode() + told.body
+        return _Refusal(
+            until=time.monotonic() + REPEATED_SECONDS,
+            before_id="\r\n".join(lines).encode(),
+            after_id=b"\r\n\r\n" + told.body,
+            counters=(
+                runtime.model().metrics.refused[error.reason],
+                metrics.requests.labels(route, str(told.status)),
+                metrics.errors.labels(told.error_type),
+            ),
+        )
 
     def _begin(self) -> None:
         self._coming = 0

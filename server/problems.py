@@ -94,6 +94,7 @@ class Told(NamedTuple):
     """An error as it is told to a client, in bytes."""
 
     status: int
+    error_type: str
     headers: dict[str, str]
     body: bytes
 
@@ -111,13 +112,19 @@ class Answer:
 
     def tell(self, error: Exception, metrics: Metrics, *, place: str | None) -> Told:
         """Count `error`, log it where it is this program's fault, and say what the client is told."""
-        problem = problem_of(error)
-        metrics.errors.labels(problem.error_type).inc()
-        if problem.error_type == "Internal":
+        told = self.describe(error)
+        metrics.errors.labels(told.error_type).inc()
+        if told.error_type == "Internal":
             # Without the message: whatever broke may have put a user's text into it.
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("%s while answering %s\n%s", type(error).__name__, place, frames)
-        return Told(problem.status, _headers(error), encode(self._shape(problem, _message(error))))
+        return told
+
+    def describe(self, error: Exception) -> Told:
+        """Say what the client is told, and nothing to anybody else."""
+        problem = problem_of(error)
+        body = encode(self._shape(problem, _message(error)))
+        return Told(problem.status, problem.error_type, _headers(error), body)
 
 
 def _openai_body(problem: Problem, message: str) -> OpenAIErrorBody:

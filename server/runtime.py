@@ -45,10 +45,13 @@ class Runtime:
         """Whether new requests are welcome."""
         return self.healthy and not self.draining
 
+    def refuses(self, coming: int = 0) -> bool:
+        """Whether every model would refuse whatever is asked for after `coming` texts."""
+        return all(model.queue.refuses(coming) for model in self._models.values())
+
     def refusal(self, coming: int = 0) -> OverloadedError | None:
-        """Why every model would refuse whatever is asked for after `coming` texts; None where one of them might not."""
-        refusals = [model.queue.refusal(coming) for model in self.models]
-        return refusals[0] if all(refusals) else None
+        """Why they would, as the first one has it; None where it would not."""
+        return self.model().queue.refusal(coming)
 
     def model(self, name: str | None = None) -> Model:
         """The model of that name; the only one, or without a name the first one, in any case.

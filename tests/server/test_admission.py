@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -66,6 +67,32 @@ def test_every_embedding_route_refuses_in_its_own_shape(client: TestClient[Lites
     assert 'disco_requests_total{route="/embed",status="429"} 1.0' in metrics
     assert 'disco_refused_requests_total{model="a",reason="seconds"} 7.0' in metrics
     assert 'disco_errors_total{type="Overloaded"} 7.0' in metrics
+
+
+def test_refusals_of_one_moment_are_told_alike_and_counted_apart(
+    client: TestClient[Litestar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in client.app.state.runtime.models:
+        overload(model)
+    now = 100.0
+    monkeypatch.setattr("server.admission.time", SimpleNamespace(monotonic=lambda: now))
+    first, second = (refuse(client, "/embed", headers=[(b"x-request-id", b"mine")]) for _ in range(2))
+    assert first == second
+    assert first is not None
+    assert b"-1 s may it" in first
+    for model in client.app.state.runtime.models:
+        model.queue._limits = replace(model.queue._limits, seconds=-2.0)
+    assert refuse(client, "/embed", headers=[(b"x-request-id", b"mine")]) == first
+    other_route = refuse(client, "/v2/embed")
+    assert other_route is not None
+    assert b"-2 s may it" in other_route
+    now += 1
+    later = refuse(client, "/embed", headers=[(b"x-request-id", b"mine")])
+    assert later is not None
+    assert b"-2 s may it" in later
+    metrics = client.get("/metrics").text
+    assert 'disco_requests_total{route="/embed",status="429"} 4.0' in metrics
+    assert 'disco_refused_requests_total{model="a",reason="seconds"} 5.0' in metrics
 
 
 def test_a_clients_request_id_comes_back_with_a_refusal(client: TestClient[Litestar]) -> None:

@@ -135,11 +135,13 @@ def test_a_request_is_refused_while_what_waits_takes_too_long(lane: Lane) -> Non
     submit_bulk(waiting, 50)  # goes last, so nobody waits for it
     waiting.submit(job(2), [text(10, first=100 * i) for i in range(2)])
     assert waiting.refusal() is None
+    assert not waiting.refuses()
     waiting.submit(job(1), [text(1, first=2000)])
     with pytest.raises(OverloadedError, match=r"what waits takes 21\.000 s, at most 20 s") as refusal:
         waiting.reserve(1, lane)
     assert refusal.value.reason == "seconds"
     assert waiting.refusal() is not None
+    assert waiting.refuses()
     assert take(waiting).items[0].lane == "interactive"
     waiting.reserve(1, lane)
 
