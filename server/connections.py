@@ -92,9 +92,7 @@ class BoundedBodies:
     So what has no body, like the question whether the server is ready, is answered over any connection.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, read_timeout: float, most_bytes: int, refused: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, read_timeout: float, most_bytes: int, refused: Callable[[], None]) -> None:
         """`read_timeout` is in seconds, from the end of a request's head; `most_bytes` counts until its answer.
 
         `refused` is called whenever there are too many bytes.

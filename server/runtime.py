@@ -136,7 +136,7 @@ class Runtime:
             return await self._open(old.name, bundle, is_default=old is self.models[0])
         except BundleError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever is wrong with it, it is the new bundle's fault, and the old one goes on
             logger.exception("the new bundle of %s does not work", old.name)
             raise BundleConflictError(
                 f"the new bundle of {old.name} does not work ({type(error).__name__}), the server's log says why; "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # an extra, which may not be installed
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE = "unknown"
 # Nobody gains by guessing an id, so none is worth a system call.
-_ids = random.Random()
+_request_ids = random.Random()
 # No answer was sent, because there was nobody left to read it.
 CLIENT_GONE = 499
 
@@ -78,4 +78,4 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == b"x-request-id" and _ACCEPTABLE_ID.fullmatch(value):
             return value
-    return b"%016x" % _ids.getrandbits(64)
+    return b"%016x" % _request_ids.getrandbits(64)

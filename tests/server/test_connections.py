@@ -122,7 +122,8 @@ def test_all_bodies_together_are_bounded(tiny_bundle: Bundle, limit: int, status
         connection(server) as second,
     ):
         first.sendall(HEAD.replace(str(len(BODY)).encode(), b"100") + b" " * 50)
-        time.sleep(0.2)  # now the server holds them
+        while server.metric("disco_requests_in_flight") < 2:  # it, and the question itself
+            time.sleep(0.01)
         second.sendall(HEAD + BODY)
         head, body = answer(second)
         assert head.startswith(b"HTTP/1.1 " + status)

@@ -60,7 +60,7 @@ def test_runs_at_once_tokenise_a_source_once(
 
     def slowly(*arguments: Any) -> Iterator[str]:
         read.append(arguments)
-        time.sleep(0.2)
+        time.sleep(0.2)  # long enough for the others to come while it lasts
         return read_source(*arguments)
 
     monkeypatch.setattr(corpus, "read_source", slowly)
