@@ -28,7 +28,11 @@ def serve(settings: ServerSettings) -> int:
     # Imported here so that --help and wrong flags are answered at once.
     from bundle.errors import DiscoError
     from server.logs import configure_logging
-    from server.process import run
+
+    if settings.front_ends == 1:
+        from server.process import run
+    else:
+        from server.supervisor import run
 
     configure_logging(settings.log_level, as_json=settings.json_logs)
     status = 0

@@ -23,16 +23,18 @@ from server.rates import RateLimits
 from server.routes import HANDLERS
 from server.runtime import running
 from server.settings import ServerSettings
+from server.siblings import Ask, FrontEnd, Siblings
 from server.telemetry import UNKNOWN_ROUTE, Telemetry
 
 if TYPE_CHECKING:
     from server.tracing import Tracing
 
 
-def create_app(settings: ServerSettings) -> Litestar:
+def create_app(settings: ServerSettings, ask: Ask | None = None) -> Litestar:
     """Make the application; its lifespan opens the bundle and starts the workers.
 
-    `app.state.runtime` is there while it runs, `app.state.metrics` and `app.state.admission` always.
+    `ask` reaches all front ends where this is one of several. `app.state.runtime`, `.front_end` and `.siblings` are
+    there while it runs, `.metrics` and `.admission` always.
 
     Raises:
         ApiKeysError: the file of API keys cannot be read, or holds none.
@@ -48,6 +50,8 @@ def create_app(settings: ServerSettings) -> Litestar:
         try:
             async with running(settings, metrics) as runtime:
                 app.state.runtime = runtime
+                app.state.front_end = front_end = FrontEnd(runtime, metrics)
+                app.state.siblings = Siblings(ask or front_end.ask_alone)
                 yield
         finally:
             if tracing:
@@ -86,7 +90,7 @@ def create_app(settings: ServerSettings) -> Litestar:
     bounded = BoundedBodies(
         app.asgi_handler,
         read_timeout=settings.read_timeout,
-        most_bytes=settings.max_body_bytes,
+        most_bytes=settings.share_of(settings.max_body_bytes),
         refused=count_refusal,
     )
     app.asgi_handler = Telemetry(bounded, metrics, tracing)

@@ -1,15 +1,13 @@
 """An engine in a process of its own, so that a crash, a hang or the out-of-memory killer cannot end the server.
 
-Owns the child's life, as its parent sees it, and what travels between the two; `server.engine_child` is the other end.
-Knows neither queue nor HTTP.
+Owns the child's life, as its parent sees it, and what the two say to each other; `server.engine_child` is the other
+end. Knows neither queue nor HTTP.
 """
 
 import asyncio
 import os
-import pickle
 import signal
 import socket
-import struct
 import sys
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -20,14 +18,12 @@ from bundle.arrays import Ids, Offsets, Vectors
 from bundle.manifest import Precision, Runtime
 from server.batching import Cost
 from server.errors import EngineDiedError
+from server.messages import receive, send
 
 # No batch takes this long: a process that is still at one has hung.
 LONGEST_BATCH = 30.0
 LONGEST_START = 120.0
 STOP_PATIENCE = 2.0
-
-# What multiprocessing.connection puts before each message: its length.
-_LENGTH = struct.Struct("!i")
 
 
 class EngineSpec(NamedTuple):
@@ -128,12 +124,10 @@ class ProcessEncoder:
         return answer
 
     async def _ask(self, message: object, patience: float) -> object:
-        payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        self._writer.write(_LENGTH.pack(len(payload)) + payload)
+        send(self._writer, message)
         try:
             async with asyncio.timeout(patience):
-                (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-                return pickle.loads(await self._reader.readexactly(length))
+                return await receive(self._reader)
         except TimeoutError:
             self._process.kill()
             raise EngineDiedError(

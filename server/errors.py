@@ -68,6 +68,18 @@ class EngineDiedError(UnhealthyError):
     """An engine's process has died, or hung and was killed."""
 
 
+class AddressError(DiscoError):
+    """The address cannot be listened on."""
+
+
+class PeerError(DiscoError):
+    """Another process of this server could not answer."""
+
+
+class DisconnectedError(UnhealthyError):
+    """Another process of this server is gone, or does not answer."""
+
+
 class RequestTimeoutError(DiscoError):
     """The work was not done before the request's deadline."""
 

@@ -25,6 +25,7 @@ from server.rates import RateLimits
 from server.reading import Reading, Text
 from server.runtime import Runtime
 from server.service import Embedded, Urgency
+from server.siblings import Siblings
 from server.telemetry import WORK, Work
 
 HttpRequest = Request[Any, Any, Any]
@@ -63,6 +64,12 @@ def runtime_of(request: HttpRequest) -> Runtime:
     """What lives while the server runs."""
     runtime: Runtime = request.app.state.runtime
     return runtime
+
+
+def siblings_of(request: HttpRequest) -> Siblings:
+    """All front ends of this server."""
+    siblings: Siblings = request.app.state.siblings
+    return siblings
 
 
 def model_of(request: HttpRequest, name: str | None) -> Model:

@@ -16,7 +16,6 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.exposition import generate_latest
 
 from server.jobs import Batch
 from server.queue import Depth
@@ -189,6 +188,11 @@ class Metrics:
         self.restarts = Counter(
             "disco_worker_restarts", "Engine workers restarted after they died.", ["model"], registry=registry
         )
+        front_ends = Gauge("disco_front_ends_alive", "Processes that answer HTTP.", registry=registry)
+        front_ends.set(1)  # this one: those of all are added up
+        self.front_end_restarts = Counter(
+            "disco_front_end_restarts", "Such processes restarted after they died.", registry=registry
+        )
         self.shadow = ShadowMetrics(registry)
         self.ready = Gauge("disco_ready", "1 while /ready answers 200, else 0.", registry=registry)
         self.serving = Info("disco_serving", "What is served, and by which version.", ["model"], registry=registry)
@@ -204,10 +208,6 @@ class Metrics:
     def of(self, model: str) -> ModelMetrics:
         """The series of a model, which exist from now on."""
         return ModelMetrics(self, model)
-
-    def render(self) -> bytes:
-        """All series in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 def document() -> str:
@@ -226,6 +226,9 @@ _HEADER = [
     "by `python -m server.metrics > docs/metrics.md`, and a test compares the two. Besides these there are the usual",
     "`process_*` metrics: resident memory, CPU seconds, open files, start time. They tell of the process that answers",
     "HTTP; what the engines take, each in a process of its own, is the operating system's to tell.",
+    "",
+    "With `--front-ends` every scrape answers for all of them: numbers are added up, `disco_ready` is the least,",
+    "`disco_queue_oldest_seconds` the most of any. What a front end that crashed had counted is lost, as by a restart.",
     "",
     "| name | type | labels | meaning |",
     "|---|---|---|---|",

@@ -74,7 +74,7 @@ class Model:
             "serving %s, bundle %s, with %d workers of %s: %s, %s",
             self.name,
             self.info.bundle_version,
-            self.info.workers,
+            self.engine.alive,
             self.info.engine,
             self.info.graph,
             self.info.choice,
@@ -113,7 +113,9 @@ async def open_model(
     text_encoder = TextEncoder.from_bundle(bundle)
     queue = BatchQueue(
         QueueLimits(
-            items=settings.max_queue_items, tokens=settings.max_queue_tokens, seconds=settings.max_queue_seconds
+            items=settings.share_of(settings.max_queue_items),
+            tokens=settings.share_of(settings.max_queue_tokens),
+            seconds=settings.max_queue_seconds,
         ),
         BatchLimits(
             tokens=settings.max_batch_tokens,
@@ -126,12 +128,14 @@ async def open_model(
         partial(_open_encoder, bundle, settings),
         queue,
         own_metrics,
-        workers=settings.workers,
+        workers=settings.share_of(settings.workers),
         probe=text_encoder.encode(["a"])[0],
     )
-    cache = VectorCache(settings.cache_bytes)
+    cache = VectorCache(settings.share_of(settings.cache_bytes))
     service = EmbeddingService(
-        Reader(text_encoder, auto_truncate=settings.auto_truncate, threads=settings.tokenizer_threads),
+        Reader(
+            text_encoder, auto_truncate=settings.auto_truncate, threads=settings.share_of(settings.tokenizer_threads)
+        ),
         queue,
         cache,
         own_metrics,
@@ -196,6 +200,7 @@ def _info(name: str, settings: ServerSettings, bundle: Bundle, engine: Engine, t
         dimension=manifest.dimension,
         prompts=sorted(text_encoder.prompts),
         workers=settings.workers,
+        front_ends=settings.front_ends,
     )
 
 

@@ -1,8 +1,9 @@
-"""The process around the application: event loop, listening socket, signals and an orderly end."""
+"""The process around the application, where there is a single one: event loop, socket, signals, an orderly end."""
 
 import asyncio
 import signal
 import ssl
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
@@ -11,6 +12,7 @@ from litestar import Litestar
 
 from server.admission import AdmittingProtocol
 from server.app import create_app
+from server.memory import settle
 from server.runtime import Runtime
 from server.settings import ServerSettings
 from server.tls import server_context
@@ -24,17 +26,28 @@ def run(settings: ServerSettings) -> None:
         SystemExit: the address cannot be listened on; uvicorn has logged why.
     """
     app = create_app(settings)
+    config = configure(app, settings, AdmittingProtocol)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(app, config, linger=settings.linger_seconds))
+
+
+def configure(app: Litestar, settings: ServerSettings, protocol: Callable[..., AdmittingProtocol]) -> uvicorn.Config:
+    """How uvicorn is to serve the application, with what makes its protocols.
+
+    Raises:
+        TlsError: the certificate or its key cannot be used.
+    """
     tls = _tls(settings)
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
         http=partial(  # type: ignore[arg-type]  # uvicorn only ever calls it
-            AdmittingProtocol,
+            protocol,
             refuse=app.state.admission.refuse,
             read_timeout=settings.read_timeout,
-            max_connections=settings.max_connections,
+            max_connections=settings.share_of(settings.max_connections),
         ),
         ws="none",
         ssl_context_factory=(lambda *_: tls) if tls else None,
@@ -46,8 +59,6 @@ def run(settings: ServerSettings) -> None:
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(app, config, linger=settings.linger_seconds))
 
 
 def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
@@ -64,6 +75,7 @@ async def _serve(app: Litestar, config: uvicorn.Config, *, linger: float) -> Non
             asyncio.get_running_loop().add_signal_handler(
                 signal.SIGHUP, lambda: reloads.create_task(runtime.try_reload())
             )
+        settle()
         await _DrainingServer(config, runtime, linger=linger).serve()
 
 

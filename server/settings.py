@@ -80,6 +80,11 @@ class ServerSettings(BaseSettings):
     workers: PositiveInt = Field(
         default_factory=available_cores, description="engines, each with one compute thread; default: all cores"
     )
+    front_ends: PositiveInt = Field(
+        1,
+        description="processes that answer HTTP, each with its share of connections, engines, queue and cache: more "
+        "for many clients with short texts",
+    )
     isolate_engines: bool = Field(
         True, description="run each engine in a process of its own: one that crashes or hangs is replaced"
     )
@@ -133,6 +138,10 @@ class ServerSettings(BaseSettings):
         split = [entry.partition("=") for entry in self.bundle]
         return [(name, Path(path)) if separator else (None, Path(name)) for name, separator, path in split]
 
+    def share_of(self, whole: int) -> int:
+        """One front end's part, rounded up, of what all of them may have."""
+        return -(-whole // self.front_ends)
+
     @model_validator(mode="after")
     def _names_are_for_several(self) -> Self:
         if self.served_model_name and len(self.bundle) > 1:
@@ -153,9 +162,28 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _largest_request_fits(self) -> Self:
-        if self.max_queue_items < self.max_client_batch_size:
+        if self.share_of(self.max_queue_items) < self.max_client_batch_size:
+            share = f" among front_ends={self.front_ends}" if self.front_ends > 1 else ""
             raise ValueError(
-                f"max_queue_items={self.max_queue_items} is below max_client_batch_size={self.max_client_batch_size}: "
+                f"max_queue_items={self.max_queue_items}{share} is below "
+                f"max_client_batch_size={self.max_client_batch_size}: "
                 "the largest allowed request could never be accepted; raise the one or lower the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _front_ends_have_as_many_workers(self) -> Self:
+        if self.workers % self.front_ends:  # connections are shared out evenly, so engines have to be as well
+            raise ValueError(
+                f"workers={self.workers} cannot be shared evenly among front_ends={self.front_ends}: make it a multiple"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_counted_in_one_place(self) -> Self:
+        if self.rate_limit is not None and self.front_ends > 1:
+            raise ValueError(
+                f"rate_limit counts in one process, and front_ends={self.front_ends} would each count for themselves: "
+                "leave one of them out"
             )
         return self

@@ -3,14 +3,14 @@
 A new peer is a new entry here, and a requirements file where it needs one.
 """
 
-import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from bundle.provenance import available_cores
 from loadtest.routes import RouteName
 
 OURS, STUDENT = "ours-teacher", "ours-student"
@@ -71,7 +71,7 @@ INT8_FILE = "onnx/model_quantized.onnx"
 def systems(places: Places) -> list[System]:
     """All of them, ours first."""
     return [
-        *our_systems(places.bundle, places.student),
+        *our_systems(places.bundle, places.student, "--front-ends", str(front_ends())),
         _infinity(places, "torch", "Infinity, torch", FLOAT32),
         _infinity(places, "optimum", "Infinity, ONNX int8", INT8),
         _sentence_transformers(places, "torch", "sentence-transformers, torch", FLOAT32),
@@ -80,22 +80,27 @@ def systems(places: Places) -> list[System]:
     ]
 
 
-def our_systems(teacher: Path, student: Path) -> list[System]:
+def front_ends() -> int:
+    """Two, where engines can be shared out evenly between them."""
+    return 1 if available_cores() % 2 else 2
+
+
+def our_systems(teacher: Path, student: Path, *options: str) -> list[System]:
     """Our server with either bundle."""
     return [
-        _ours(OURS, "disco, the same model (int8)", teacher, "teacher"),
-        _ours(STUDENT, "disco, its student (int8)", student, "student"),
+        _ours(OURS, "disco, the same model (int8)", teacher, "teacher", options),
+        _ours(STUDENT, "disco, its student (int8)", student, "student", options),
     ]
 
 
-def _ours(name: str, title: str, bundle: Path, reference: Reference) -> System:
+def _ours(name: str, title: str, bundle: Path, reference: Reference, options: Sequence[str]) -> System:
     return System(
         name=name,
         title=title,
         # Texts recur within a run: without a cache every one of them is embedded.
         command=(
             *(sys.executable, "-m", "server", "--bundle", str(bundle), "--port", "{port}"),
-            *("--cache-bytes", "0", "--log-level", "warning"),
+            *("--cache-bytes", "0", "--log-level", "warning", *options),
         ),
         packages=("onnxruntime", "tokenizers", "litestar", "uvicorn"),
         description="/info",
@@ -153,7 +158,7 @@ def _sentence_transformers(places: Places, backend: str, title: str, least_cosin
 
 def _text_embeddings_inference(places: Places) -> System:
     program = shutil.which("text-embeddings-router")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     return System(
         name="text-embeddings-inference",
         title="Text Embeddings Inference",

@@ -4,7 +4,7 @@ from litestar import post
 
 from server import schemas
 from server.access import require_keys
-from server.exchange import HttpRequest, errors, runtime_of
+from server.exchange import HttpRequest, errors, siblings_of
 
 _ERRORS = {
     401: "A valid API key is needed.",
@@ -18,6 +18,4 @@ _ERRORS = {
 )
 async def reload(request: HttpRequest) -> schemas.Reloaded:
     """Replace every model whose bundle has changed on disk, while requests go on (SIGHUP does the same)."""
-    runtime = runtime_of(request)
-    replaced = await runtime.reload()
-    return schemas.Reloaded(replaced, {model.name: model.info.bundle_version for model in runtime.models})
+    return await siblings_of(request).reload()

@@ -5,7 +5,7 @@ from litestar import MediaType, Response, get
 from server import schemas
 from server.access import MAYBE_OPEN, OPEN, OPERATIONAL, PUBLIC
 from server.errors import UnhealthyError
-from server.exchange import GUARD_ERRORS, KEY_ERRORS, HttpRequest, errors, runtime_of
+from server.exchange import GUARD_ERRORS, KEY_ERRORS, HttpRequest, errors, runtime_of, siblings_of
 
 
 @get("/info", responses=errors(GUARD_ERRORS), summary="What is served")
@@ -24,7 +24,7 @@ async def info(request: HttpRequest) -> schemas.Info:
 )
 async def health(request: HttpRequest) -> None:
     """Answer an empty 200 while every engine worker works."""
-    if not runtime_of(request).healthy:
+    if not await siblings_of(request).healthy():
         raise UnhealthyError("unhealthy")
 
 
@@ -38,7 +38,7 @@ async def health(request: HttpRequest) -> None:
 )
 async def ready(request: HttpRequest) -> None:
     """Answer an empty 200 while new requests are welcome."""
-    if not runtime_of(request).ready:
+    if not await siblings_of(request).ready():
         raise UnhealthyError("not ready")
 
 
@@ -52,4 +52,4 @@ async def ready(request: HttpRequest) -> None:
 )
 async def metrics(request: HttpRequest) -> Response[bytes]:
     """Answer all metrics in Prometheus' text format."""
-    return Response(request.app.state.metrics.render())
+    return Response(await siblings_of(request).metrics())

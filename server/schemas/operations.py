@@ -43,6 +43,7 @@ class Info(Struct, frozen=True):
     dimension: int
     prompts: list[str]
     workers: int
+    front_ends: int
 
 
 class Reloaded(Struct, frozen=True):

@@ -38,9 +38,14 @@ class RunningServer:
         return json.loads(self.call(path, body))
 
     def engines(self) -> list[int]:
-        """The process ids of its engines. Linux only."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sorted(int(pid) for task in tasks for pid in (task / "children").read_text().split())
+        """The process ids of its engines, where it has no other children. Linux only."""
+        return children(self.process.pid)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live. Linux only."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sorted(int(child) for task in tasks for child in (task / "children").read_text().split())
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""One front end of several, as its supervisor sees it: a process that answers HTTP on connections it is handed.
+
+Owns the child's life and what the two say to each other; `server.front_end_child` is the other end.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Any, NamedTuple, Self
+
+from bundle.errors import DiscoError
+from server.errors import DisconnectedError
+from server.handover import Giver
+from server.messages import Handle, Line, receive, send
+from server.settings import ServerSettings
+from server.siblings import Question
+
+LONGEST_START = 180.0
+STOP_PATIENCE = 5.0
+# Seconds that a front end has for an answer: a new bundle has to be opened and warmed up.
+PATIENCE: dict[Question, float] = {"health": 2.0, "metrics": 5.0, "reload": 180.0, "drain": 2.0}
+
+
+class Start(NamedTuple):
+    """The first message to a child, which answers with None once it works, or with the DiscoError that it met."""
+
+    settings: ServerSettings
+    restarts: int
+    """How many front ends have died in the place that this one takes."""
+
+
+class FrontEndProcess:
+    """A front end that has been started and has not been stopped; an asynchronous context manager."""
+
+    def __init__(self, start: Start, handle: Handle) -> None:
+        """`handle` answers what the front end asks."""
+        self._start = start
+        self._handle = handle
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def held(self) -> int:
+        """The connections that it has."""
+        return self._giver.held
+
+    async def __aenter__(self) -> Self:
+        """Start the child and wait until it can serve.
+
+        Raises:
+            DiscoError: what opening the application raises in the child.
+            DisconnectedError: the child died on the way, or took too long.
+        """
+        (talk, their_talk), (joint, their_joint) = socket.socketpair(), socket.socketpair()
+        with their_talk, their_joint:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "server.front_end_child", str(their_talk.fileno()), str(their_joint.fileno())),
+                pass_fds=[their_talk.fileno(), their_joint.fileno()],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        self._giver = Giver(joint)
+        reader, self._writer = await asyncio.open_unix_connection(sock=talk)
+        self._line = Line(reader, self._writer, self._handle)
+        try:
+            await self._await_start(reader)
+        except BaseException:
+            await self._close()
+            raise
+        self._talking = asyncio.create_task(self._line.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let it finish what it has, for as long as the settings allow, then end it."""
+        self._giver.finish()
+        try:
+            await asyncio.wait_for(self._process.wait(), self._start.settings.drain_seconds + STOP_PATIENCE)
+        except TimeoutError:
+            pass
+        finally:
+            await self._close()
+            self._talking.cancel()
+
+    def give(self, connection: socket.socket) -> bool:
+        """Hand a connection over; False where the front end takes none now."""
+        return self._giver.give(connection)
+
+    async def ask(self, question: Question, *, patience: float | None = None) -> Any:
+        """Its answer, see `server.siblings.FrontEnd`, within so many seconds, or as many as such a question may take.
+
+        Raises:
+            DisconnectedError: it is gone, or hangs.
+            DiscoError: whatever answering raised.
+        """
+        return await self._line.ask(question, patience=patience or PATIENCE[question])
+
+    async def ended(self) -> str:
+        """Wait for the process to end; says how it did."""
+        status = await self._process.wait()
+        return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+    def kill(self) -> None:
+        """End it at once, with all that it has."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def _await_start(self, reader: asyncio.StreamReader) -> None:
+        send(self._writer, self._start)
+        try:
+            async with asyncio.timeout(LONGEST_START):
+                answer = await receive(reader)
+        except TimeoutError:
+            raise DisconnectedError(f"front end {self.pid} did not start within {LONGEST_START:g} s") from None
+        except (EOFError, OSError):
+            raise DisconnectedError(f"front end {self.pid} has ended while it started ({await self.ended()})") from None
+        if isinstance(answer, DiscoError):
+            raise answer
+
+    async def _close(self) -> None:
+        self.kill()
+        self._giver.close()
+        self._writer.close()
+        await self._process.wait()

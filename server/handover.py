@@ -1,0 +1,94 @@
+"""Open connections on their way from one process to another, over a socket that joins the two.
+
+Knows sockets, not what is said over them. Each connection travels with one byte; a byte comes back when it is closed.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+_BYTE = b"\0"
+_MANY = 4096
+
+
+class Giver:
+    """The end of the process that accepts connections."""
+
+    def __init__(self, joint: socket.socket) -> None:
+        """`joint` is this end's to close."""
+        joint.setblocking(False)
+        self._joint = joint
+        self.held = 0
+        """Connections that the other end has and has not closed."""
+        asyncio.get_running_loop().add_reader(joint, self._count_closed)
+
+    def give(self, connection: socket.socket) -> bool:
+        """Hand a connection over, whose own copy can then be closed; False where the other end takes none now."""
+        try:
+            socket.send_fds(self._joint, [_BYTE], [connection.fileno()])
+        except OSError:  # its buffer is full, or it is gone
+            return False
+        self.held += 1
+        return True
+
+    def finish(self) -> None:
+        """Give no more: the other end learns of it once it has taken all."""
+        try:
+            self._joint.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # the other end is gone
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        asyncio.get_running_loop().remove_reader(self._joint)
+        self._joint.close()
+
+    def _count_closed(self) -> None:
+        try:
+            closed = self._joint.recv(_MANY)
+        except BlockingIOError:
+            return
+        except OSError:
+            closed = b""
+        self.held -= len(closed)
+        if not closed:
+            asyncio.get_running_loop().remove_reader(self._joint)
+
+
+class Taker:
+    """The end of the process that serves connections."""
+
+    def __init__(self, joint: socket.socket, take: Callable[[socket.socket], None], finish: Callable[[], None]) -> None:
+        """`take` is called with every connection, `finish` once when no more will come. `joint` is this end's."""
+        joint.setblocking(False)
+        self._joint = joint
+        self._take = take
+        self._finish = finish
+        asyncio.get_running_loop().add_reader(joint, self._receive)
+
+    def closed(self) -> None:
+        """Tell the giver that one of the connections is closed."""
+        try:
+            self._joint.send(_BYTE)
+        except OSError:
+            return  # the giver is gone, or so far behind that it will not miss one
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        asyncio.get_running_loop().remove_reader(self._joint)
+        self._joint.close()
+
+    def _receive(self) -> None:
+        try:
+            byte, descriptors, _, _ = socket.recv_fds(self._joint, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            byte, descriptors = b"", []
+        for descriptor in descriptors:
+            self._take(socket.socket(fileno=descriptor))
+        if byte and not descriptors:  # the kernel had no descriptor left for it, and has closed it
+            self.closed()
+        if not byte:
+            asyncio.get_running_loop().remove_reader(self._joint)
+            self._finish()
