@@ -3,6 +3,7 @@
 A new peer is a new entry here, and a requirements file where it needs one.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from bundle.provenance import available_cores
 from loadtest.routes import RouteName
 
 OURS, STUDENT = "ours-teacher", "ours-student"
@@ -82,7 +82,7 @@ def systems(places: Places) -> list[System]:
 
 def front_ends() -> int:
     """Two, where engines can be shared out evenly between them."""
-    return 1 if available_cores() % 2 else 2
+    return 1 if _cores() % 2 else 2
 
 
 def our_systems(teacher: Path, student: Path, *options: str) -> list[System]:
@@ -158,7 +158,7 @@ def _sentence_transformers(places: Places, backend: str, title: str, least_cosin
 
 def _text_embeddings_inference(places: Places) -> System:
     program = shutil.which("text-embeddings-router")
-    cores = available_cores()
+    cores = _cores()
     return System(
         name="text-embeddings-inference",
         title="Text Embeddings Inference",
@@ -168,3 +168,7 @@ def _text_embeddings_inference(places: Places) -> System:
         ),
         missing=None if program else "text-embeddings-router is not on the PATH",
     )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
