@@ -1,6 +1,6 @@
 """Half an hour of everything at once: nothing wrong, nothing lost, no memory that keeps growing.
 
-DISCO_SOAK_MINUTES=1 makes it a short trial, whose memory tells little.
+DISCO_SOAK_MINUTES=1 makes it a short trial, whose memory tells little; DISCO_SOAK_FRONT_ENDS=2 shares the work out.
 """
 
 import asyncio
@@ -21,9 +21,10 @@ from loadtest.corpus import generate_texts
 from tests.acceptance.conftest import Record
 from tests.acceptance.machine import resident_kibibytes
 from tests.acceptance.traffic import ANSWERED, LEFT, REFUSED, Traffic
-from tests.e2e.conftest import SHIPPED, RunningServer, serve
+from tests.e2e.conftest import SHIPPED, RunningServer, family, serve
 
 MINUTES = float(os.environ.get("DISCO_SOAK_MINUTES", "30"))
+FRONT_ENDS = int(os.environ.get("DISCO_SOAK_FRONT_ENDS", "1"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES + 600)]
 
 LOAD = 0.8
@@ -40,7 +41,8 @@ def test_half_an_hour_of_everything(tmp_path: Path, record: Record) -> None:
     bundle = open_bundle(Path(shutil.copytree(SHIPPED, tmp_path / "bundle")))
     texts = generate_texts(TEXTS, seed=0)
     references = Embedder.from_bundle(bundle).embed(texts)
-    with serve(bundle.path, tmp_path / "log", "--cache-bytes", "0") as server:
+    options = ("--cache-bytes", "0", "--front-ends", str(FRONT_ENDS))
+    with serve(bundle.path, tmp_path / "log", *options) as server:
         output_range = bundle.manifest.output_range
         assert output_range is not None
         traffic = Traffic(server.url, texts, references, output_range=output_range, seed=0)
@@ -49,9 +51,10 @@ def test_half_an_hour_of_everything(tmp_path: Path, record: Record) -> None:
     part = len(settled) // 4  # more than a swap, which has two bundles open, takes
     growth = float(np.median(settled[-part:]) / np.median(settled[:part])) - 1
     record(
-        "soak",
+        "soak" if FRONT_ENDS == 1 else f"soak-{FRONT_ENDS}-front-ends",
         {
             "minutes": MINUTES,
+            "front_ends": FRONT_ENDS,
             "capacity_requests_per_second": round(capacity, 1),
             "outcomes": dict(traffic.outcomes),
             "checked": traffic.checked,
@@ -104,10 +107,10 @@ def replace_bundle(bundle: Bundle, number: int) -> str:
 
 
 async def watch_until(done: asyncio.Event, server: RunningServer) -> list[int]:
-    """The memory of the server and its engines in KiB, every second."""
+    """The memory of the server's processes in KiB, every second."""
     memory = []
     while not await happens(done, within=1.0):
-        memory.append(sum(map(resident_kibibytes, (server.process.pid, *server.engines()))))
+        memory.append(sum(map(resident_kibibytes, family(server.process.pid))))
     return memory
 
 
