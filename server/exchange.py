@@ -19,14 +19,15 @@ from server.access import API_KEY
 from server.bodies import BytesResponse, JsonResponse, npy_file, raw_bytes
 from server.dispatch import Disconnected
 from server.errors import InvalidRequestError, OverloadedError
-from server.jobs import LANES, Lane
+from server.jobs import Lane
 from server.model import Model
 from server.rates import RateLimits
 from server.reading import Reading, Text
 from server.runtime import Runtime
-from server.service import Embedded, Urgency
+from server.service import Embedded
 from server.siblings import Siblings
 from server.telemetry import WORK, Work
+from server.urgency import Urgency, urgency_of
 
 HttpRequest = Request[Any, Any, Any]
 V = TypeVar("V")
@@ -144,7 +145,7 @@ async def embed_for(
         OverloadedError: the API key may not embed so many texts now.
         DiscoError: whatever `EmbeddingService.embed` raises.
     """
-    urgency = _urgency(request, timeout_ms, priority)
+    urgency = urgency_of(request.headers, timeout_ms, priority)
     return await _embed(request, model, model.service.embed, texts, reading, urgency)
 
 
@@ -165,7 +166,7 @@ async def embed_tokens_for(
     """
     if not model.engine.encodes_tokens:
         raise InvalidRequestError(f"{model.name} gives pooled vectors only: its graph does not output its tokens'")
-    urgency = _urgency(request, timeout_ms, priority)
+    urgency = urgency_of(request.headers, timeout_ms, priority)
     return await _embed(request, model, model.service.embed_tokens, texts, reading, urgency)
 
 
@@ -209,35 +210,6 @@ async def client_gone(receive: Receive) -> None:
     # The body has been read: what comes next can only be the end of the connection.
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _urgency(request: HttpRequest, timeout_ms: float | None, priority: Lane | None) -> Urgency:
-    header_timeout_ms = _timeout_ms(request.headers.get("x-request-timeout-ms"))
-    header_priority = _priority(request.headers.get("x-request-priority"))
-    if timeout_ms is None:
-        timeout_ms = header_timeout_ms
-    return Urgency(timeout_ms / 1000 if timeout_ms is not None else None, priority or header_priority)
-
-
-def _priority(header: str | None) -> Lane | None:
-    if header is None:
-        return None
-    for lane in LANES:
-        if lane == header.lower():
-            return lane
-    raise InvalidRequestError(f"`X-Request-Priority` is one of {', '.join(LANES)}. Given: {header[:64]!r}")
-
-
-def _timeout_ms(header: str | None) -> float | None:
-    if header is None:
-        return None
-    try:
-        number = float(header)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise InvalidRequestError(f"`X-Request-Timeout-Ms` should be positive. Given: {header[:64]!r}")
-    return number
 
 
 def _account(request: HttpRequest, model: Model, embedded: Embedded[Any]) -> dict[str, str]:

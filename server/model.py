@@ -15,7 +15,7 @@ from bundle.runtime import open_encoder
 from bundle.text import TextEncoder
 from server.batching import BatchLimits
 from server.cache import VectorCache
-from server.engine import AsyncEncoder, Engine
+from server.engine import Engine
 from server.engine_process import EngineSpec, ProcessEncoder
 from server.engine_thread import ThreadEncoder
 from server.metrics import Metrics, ModelMetrics
@@ -26,6 +26,7 @@ from server.schemas import Info, ModelType, PoolingInfo
 from server.service import EmbeddingService
 from server.settings import ServerSettings
 from server.shadow import Observe
+from server.worker import AsyncEncoder
 
 logger = logging.getLogger(__name__)
 

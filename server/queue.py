@@ -1,28 +1,24 @@
 """The queue between requests and workers, all of one event loop. Knows neither HTTP nor ONNX.
 
-There is no timer: a free worker takes the next batch at once, so batches grow only because the workers are busy. Texts
-of interactive requests go before those of bulk ones, but not always.
+There is no timer: a free worker takes the next batch at once, so batches grow only because the workers are busy.
 """
 
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from bundle.arrays import Ids
 from server.batching import BatchLimits, Cost, choose
 from server.errors import OverloadedError, UnhealthyError
 from server.jobs import LANES, Batch, Item, Job, Lane
+from server.lanes import Lanes
 from server.pace import Pace
 
 # A short queue is split between idle workers, but not into pieces that are smaller than this.
 SMALLEST_SHARE = 128
 LONGEST_RETRY = 60
-# Of so many batches one is bulk's, however much interactive work waits.
-BULK_TURN = 8
 # So long after the last interactive request bulk batches stay small.
 INTERACTIVE_SECONDS = 1.0
 
@@ -61,14 +57,12 @@ class BatchQueue:
         self._limits = limits
         self._batch_limits = batch_limits
         self._clock = clock
-        self._waiting: dict[Lane, OrderedDict[bytes, Item]] = {lane: OrderedDict() for lane in LANES}
+        self._waiting = Lanes()
         self._in_flight: dict[bytes, Item] = {}  # waiting or being embedded
-        self._waiting_tokens = dict.fromkeys(LANES, 0)
         self._reserved = dict.fromkeys(LANES, 0)
         self._workers = 0
         self._idle: list[asyncio.Future[None]] = []  # what workers without work wait for
         self._closed = False
-        self._passed_over = 0  # batches that bulk work has waited for
         self._last_interactive = -math.inf
         self._pace = Pace()
 
@@ -83,7 +77,7 @@ class BatchQueue:
         """
         # Every text has at least one token.
         self._admit(items, tokens=items)
-        if refusal := self._wait_refusal():
+        if refusal := self.refusal():
             raise refusal
         self._reserved[lane] += items
 
@@ -97,7 +91,9 @@ class BatchQueue:
 
     def refusal(self, coming: int = 0) -> OverloadedError | None:
         """Why whatever is asked for now would be refused: what waits, with `coming` texts more, takes too long."""
-        return self._wait_refusal(coming)
+        if (wait := self._wait(coming)) <= self._limits.seconds:
+            return None
+        return self._overloaded("seconds", f"what waits takes {wait:.3f} s, at most {self._limits.seconds:g} s may it")
 
     def submit(self, job: Job, texts: Sequence[Ids]) -> int:
         """Queue all `texts`, row by row of `job`, or none; returns how many rows share an item with another row.
@@ -115,14 +111,13 @@ class BatchQueue:
         if job.lane == "interactive":
             self._last_interactive = now
         for key, ids in fresh.items():
-            item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
-            self._in_flight[key] = self._waiting[job.lane][key] = item
-        self._waiting_tokens[job.lane] += tokens
+            self._in_flight[key] = item = Item(ids, key, now, job.deadline, job.lane, job.pooled)
+            self._waiting.add(item)
         for row, key in enumerate(keys):
             item = self._in_flight[key]
             item.join(job, row)
             if job.lane == "interactive" and item.lane == "bulk":
-                self._hurry(item)
+                self._waiting.hurry(item)
         if fresh:
             self._wake()
         return len(keys) - len(fresh)
@@ -132,17 +127,16 @@ class BatchQueue:
         dropped = 0
         for item in job.items:
             item.waiters.pop(job, None)
-            if not item.waiters and self._waiting[item.lane].get(item.key) is item:
+            if not item.waiters and item in self._waiting:
                 self._remove(item)
                 dropped += 1
         return dropped
 
     def depth(self) -> Depth:
         """How much waits right now; texts that are still being tokenised count as items."""
-        oldest = [next(iter(lane.values())).arrived for lane in self._waiting.values() if lane]
-        age = self._clock() - min(oldest) if oldest else 0.0
-        bulk = len(self._waiting["bulk"])
-        return Depth(self._count_reserved(), self._count_tokens(), age, bulk_items=bulk)
+        oldest = self._waiting.oldest()
+        age = 0.0 if oldest is None else self._clock() - oldest
+        return Depth(self._count_reserved(), self._waiting.tokens(), age, bulk_items=self._waiting.count("bulk"))
 
     # Called by workers.
 
@@ -157,12 +151,12 @@ class BatchQueue:
 
     async def take(self, cost: Cost) -> Batch | None:
         """Wait for work and take the next batch that suits an engine of this `cost`; None when the queue is closed."""
-        while not self._count() and not self._closed:
+        while not self._waiting and not self._closed:
             await self._work_or_end()
         if self._closed:
             return None
-        batch = self._next_batch(self._next_lane(), cost)
-        if self._count():
+        batch = self._next_batch(self._waiting.next_lane(), cost)
+        if self._waiting:
             self._wake()  # one worker wakes the next, and only while there is work
         return batch
 
@@ -188,7 +182,7 @@ class BatchQueue:
         except asyncio.CancelledError:
             if waiting in self._idle:
                 self._idle.remove(waiting)
-            elif self._count():
+            elif self._waiting:
                 self._wake()  # somebody else has to do what this worker was woken for
             raise
 
@@ -208,37 +202,23 @@ class BatchQueue:
             return  # an empty queue takes any request, or the largest ones could never be served
         if waiting + items > self._limits.items:
             raise self._overloaded("items", f"{waiting} texts wait, at most {self._limits.items} may")
-        waiting_tokens = self._count_tokens()
+        waiting_tokens = self._waiting.tokens()
         if waiting_tokens + tokens > self._limits.tokens:
             raise self._overloaded("tokens", f"{waiting_tokens} tokens wait, at most {self._limits.tokens} may")
 
-    def _wait_refusal(self, coming: int = 0) -> OverloadedError | None:
-        if (wait := self._wait(coming)) <= self._limits.seconds:
-            return None
-        return self._overloaded("seconds", f"what waits takes {wait:.3f} s, at most {self._limits.seconds:g} s may it")
-
     def _wait(self, coming: int) -> float:
         """Seconds that the interactive texts that wait may take, with `coming` more."""
-        tokens = self._waiting_tokens["interactive"] + self._pace.tokens(self._reserved["interactive"] + coming)
+        tokens = self._waiting.tokens("interactive") + self._pace.tokens(self._reserved["interactive"] + coming)
         return self._pace.seconds(tokens, workers=self._workers)
 
     def _overloaded(self, reason: str, detail: str) -> OverloadedError:
-        seconds = self._pace.seconds(self._count_tokens(), workers=self._workers)
+        seconds = self._pace.seconds(self._waiting.tokens(), workers=self._workers)
         retry_after = min(max(math.ceil(seconds), 1), LONGEST_RETRY)
         return OverloadedError(f"Model is overloaded: {detail}", reason=reason, retry_after=retry_after)
 
-    def _next_lane(self) -> Lane:
-        """Interactive work first, but one batch in `BULK_TURN` is bulk's when both wait."""
-        bulk_waits = bool(self._waiting["bulk"])
-        if self._waiting["interactive"] and not (bulk_waits and self._passed_over + 1 >= BULK_TURN):
-            self._passed_over += bulk_waits
-            return "interactive"
-        self._passed_over = 0
-        return "bulk"
-
     def _next_batch(self, lane: Lane, cost: Cost) -> Batch:
         now = self._clock()
-        window = list(islice(self._waiting[lane].values(), self._batch_limits.look_ahead))
+        window = self._waiting.first(lane, self._batch_limits.look_ahead)
         expired = [item for item in window if item.deadline <= now]
         for item in expired:
             self._remove(item)
@@ -250,42 +230,25 @@ class BatchQueue:
         picked = choose(lengths, cost, tokens=self._token_budget(lane, now), items=self._batch_limits.items)
         items = [live[i] for i in picked]
         for item in items:
-            del self._waiting[lane][item.key]
-            self._waiting_tokens[lane] -= len(item.ids)
+            self._waiting.remove(item)
         return Batch(items, expired, cost=cost([len(item.ids) for item in items]))
 
     def _token_budget(self, lane: Lane, now: float) -> int:
-        fair_share = math.ceil(self._count_tokens() / (len(self._idle) + 1))
+        fair_share = math.ceil(self._waiting.tokens() / (len(self._idle) + 1))
         disturbs = lane == "bulk" and now - self._last_interactive < INTERACTIVE_SECONDS
         most = min(self._batch_limits.tokens, self._batch_limits.bulk_tokens if disturbs else math.inf)
         return int(min(most, max(fair_share, SMALLEST_SHARE)))
 
-    def _count(self) -> int:
-        return sum(map(len, self._waiting.values()))
-
     def _count_reserved(self) -> int:
         """With what is still being tokenised."""
-        return self._count() + sum(self._reserved.values())
-
-    def _count_tokens(self) -> int:
-        return sum(self._waiting_tokens.values())
-
-    def _hurry(self, item: Item) -> None:
-        """Somebody waits for `item` who is in a hurry."""
-        if self._waiting["bulk"].get(item.key) is item:
-            self._waiting["interactive"][item.key] = self._waiting["bulk"].pop(item.key)
-            self._waiting["interactive"].move_to_end(item.key, last=False)  # it has waited longest, more or less
-            self._waiting_tokens["bulk"] -= len(item.ids)
-            self._waiting_tokens["interactive"] += len(item.ids)
-        item.lane = "interactive"
+        return len(self._waiting) + sum(self._reserved.values())
 
     def _remove(self, item: Item) -> None:
-        del self._waiting[item.lane][item.key]
+        self._waiting.remove(item)
         del self._in_flight[item.key]
-        self._waiting_tokens[item.lane] -= len(item.ids)
 
     def _remove_all(self) -> list[Item]:
-        items = [item for lane in self._waiting.values() for item in lane.values()]
+        items = list(self._waiting)
         for item in items:
             self._remove(item)
         return items

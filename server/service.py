@@ -23,19 +23,10 @@ from server.queue import BatchQueue
 from server.reading import Reader, Reading, Text
 from server.shadow import Observe
 from server.timings import Timings
+from server.urgency import Urgency
 
 # A vector for every token makes long answers: this many are some 70 MB of JSON at 384 dimensions.
 MOST_TOKEN_VECTORS = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Urgency:
-    """How long a client waits, and whether it is in a hurry."""
-
-    timeout: float | None = None
-    """In seconds; None, or more than the server's own: that one."""
-    lane: Lane | None = None
-    """None: by the number of texts."""
 
 
 V = TypeVar("V")

@@ -11,7 +11,8 @@ from bundle.arrays import Ids
 from server.batching import BatchLimits
 from server.errors import OverloadedError, UnhealthyError
 from server.jobs import LANES, Batch, Job, Lane
-from server.queue import BULK_TURN, INTERACTIVE_SECONDS, BatchQueue, QueueLimits
+from server.lanes import BULK_TURN
+from server.queue import INTERACTIVE_SECONDS, BatchQueue, QueueLimits
 
 lengths_strategy = st.lists(st.integers(1, 300), min_size=1, max_size=80)
 

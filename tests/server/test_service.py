@@ -21,7 +21,8 @@ from server.errors import BackendError, ClientGoneError, InvalidRequestError, Ov
 from server.metrics import Metrics
 from server.queue import BatchQueue, QueueLimits
 from server.reading import Reader, Reading
-from server.service import Embedded, EmbeddingService, Urgency
+from server.service import Embedded, EmbeddingService
+from server.urgency import Urgency
 from tests.conftest import WORDS
 from tests.server.conftest import FakeEncoder, Mood
 

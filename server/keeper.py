@@ -1,0 +1,136 @@
+"""Keeps one front end alive: starts it, replaces it when it dies or hangs, ends it. Knows no other one."""
+
+import asyncio
+import logging
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from bundle.errors import DiscoError
+from server.errors import DisconnectedError
+from server.front_end_process import FrontEndProcess, Start
+from server.messages import Handle
+from server.settings import ServerSettings
+from server.siblings import Question
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 10.0
+LOOK = 5.0
+"""Seconds between looks whether a front end still answers."""
+LONGEST_SILENCE = 10.0
+"""Seconds that it has for its answer."""
+MOST_MISSES = 3
+"""One that has owed so many answers in succession has hung; a single one may be owed because all were suspended."""
+
+
+class Keeper:
+    """One front end, replaced when it dies."""
+
+    def __init__(self, number: int, settings: ServerSettings, handle: Handle) -> None:
+        """`handle` answers what it asks of all front ends."""
+        self.name = f"front end {number}"
+        self.turn = -1
+        self._settings = settings
+        self._handle = handle
+        self._front_end: FrontEndProcess | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._restarts = 0
+        self._backoff = FIRST_BACKOFF
+        self._closing = asyncio.Event()
+
+    async def open(self) -> None:
+        """Start the front end.
+
+        Raises:
+            DiscoError: it cannot serve.
+        """
+        self._opened = asyncio.get_running_loop().create_future()
+        self._keeping = asyncio.create_task(self._keep())
+        await self._opened
+
+    async def close(self) -> None:
+        """Let it finish what it has, then end it."""
+        self._closing.set()
+        if self._keeping is not None:
+            if self._front_end is None:
+                self._keeping.cancel()
+            await asyncio.wait((self._keeping,))
+
+    @property
+    def held(self) -> int:
+        """The connections that it has."""
+        return self._front_end.held if self._front_end else 0
+
+    def give(self, connection: socket.socket) -> bool:
+        """Hand a connection over, if it is there and takes one."""
+        return self._front_end is not None and self._front_end.give(connection)
+
+    async def ask(self, question: Question) -> Any:
+        """Its answer, or the DiscoError for which there is none."""
+        try:
+            if self._front_end is None:
+                return DisconnectedError(f"{self.name} is being restarted")
+            return await self._front_end.ask(question)
+        except DiscoError as error:
+            return error
+
+    def kill(self) -> None:
+        """End it at once, for good."""
+        self._closing.set()
+        if self._front_end is not None:
+            self._front_end.kill()
+
+    async def _keep(self) -> None:
+        while not self._closing.is_set():
+            began = time.monotonic()
+            try:
+                await self._serve_with_one()
+            except DiscoError as error:
+                if not self._opened.done():
+                    self._opened.set_exception(error)
+                    return
+                logger.error("%s cannot be restarted: %s", self.name, error)
+            finally:
+                self._front_end = None
+            if time.monotonic() - began > LONGEST_BACKOFF:
+                self._backoff = FIRST_BACKOFF
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._backoff)
+            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+
+    async def _serve_with_one(self) -> None:
+        """Keep one front end until it dies, or is to end.
+
+        Raises:
+            DiscoError: it cannot be started.
+        """
+        async with FrontEndProcess(Start(self._settings, self._restarts), self._handle) as front_end:
+            self._front_end = front_end
+            if not self._opened.done():
+                self._opened.set_result(None)
+            ended, closing = asyncio.create_task(front_end.ended()), asyncio.create_task(self._closing.wait())
+            watching = asyncio.create_task(self._watch(front_end))
+            await asyncio.wait((ended, closing), return_when=asyncio.FIRST_COMPLETED)
+            closing.cancel()
+            watching.cancel()
+            if not ended.done():
+                ended.cancel()
+                return
+            logger.error("%s has ended (%s) and will be restarted", self.name, ended.result())
+            self._restarts += 1
+
+    async def _watch(self, front_end: FrontEndProcess) -> None:
+        """Kill it if it hangs."""
+        missed = 0
+        while missed < MOST_MISSES:
+            await asyncio.sleep(LOOK)
+            try:
+                await front_end.ask("health", patience=LONGEST_SILENCE)
+                missed = 0
+            except DisconnectedError:
+                missed += 1
+        logger.error("%s does not answer and is killed", self.name)
+        front_end.kill()
