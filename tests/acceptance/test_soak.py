@@ -18,10 +18,11 @@ from bundle.atomic import staged_directory
 from bundle.embedder import Embedder
 from bundle.layout import QUALITY, Bundle, open_bundle, seal_directory
 from loadtest.corpus import generate_texts
+from loadtest.peers.usage import tree
 from tests.acceptance.conftest import Record
 from tests.acceptance.machine import resident_kibibytes
 from tests.acceptance.traffic import ANSWERED, LEFT, REFUSED, Traffic
-from tests.e2e.conftest import SHIPPED, RunningServer, family, serve
+from tests.e2e.conftest import SHIPPED, RunningServer, serve
 
 MINUTES = float(os.environ.get("DISCO_SOAK_MINUTES", "30"))
 FRONT_ENDS = int(os.environ.get("DISCO_SOAK_FRONT_ENDS", "1"))
@@ -110,7 +111,7 @@ async def watch_until(done: asyncio.Event, server: RunningServer) -> list[int]:
     """The memory of the server's processes in KiB, every second."""
     memory = []
     while not await happens(done, within=1.0):
-        memory.append(sum(map(resident_kibibytes, family(server.process.pid))))
+        memory.append(sum(map(resident_kibibytes, tree(server.process.pid))))
     return memory
 
 

@@ -42,11 +42,6 @@ class RunningServer:
         return children(self.process.pid)
 
 
-def family(pid: int) -> list[int]:
-    """A process, the processes that it has started and that live, theirs, and so on. Linux only."""
-    return [pid, *(member for child in children(pid) for member in family(child))]
-
-
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that live. Linux only."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
