@@ -16,6 +16,7 @@ from prometheus_client import Counter
 
 from server.connections import SURPLUS, BoundedProtocol
 from server.errors import OverloadedError
+from server.glance import plain_post
 from server.problems import Answer
 from server.telemetry import request_id_of
 
@@ -48,12 +49,17 @@ class Admission:
         self._refusals: dict[bytes, _Refusal] = {}
         self._coming = 0  # requests that were let in, but have not reached the queue
 
+    def refusing(self) -> bool:
+        """Whether requests for some routes are refused at the moment: a fraction of the work of refusing one."""
+        refuses: bool = self._state.runtime.refuses(self._coming)
+        return refuses
+
     def refuse(self, method: bytes, url: bytes, headers: Headers) -> bytes | None:
         """See `Refuse`; what is refused is counted."""
         path = url.partition(b"?")[0]
         if method != b"POST" or path not in self._routes:
             return None
-        if not self._state.runtime.refuses(self._coming):
+        if not self.refusing():
             if self._coming == 0:  # all that comes at once is let in or refused before any of it is begun
                 asyncio.get_running_loop().call_soon(self._begin)
             self._coming += 1
@@ -95,21 +101,44 @@ class Admission:
 class AdmittingProtocol(BoundedProtocol):
     """uvicorn's protocol, which asks for every request whether it is refused."""
 
-    def __init__(self, *uvicorn: Any, refuse: Refuse, **more: Any) -> None:
+    def __init__(self, *uvicorn: Any, refuse: Refuse, refusing: Callable[[], bool], **more: Any) -> None:
+        """While `refusing` is false `refuse` need not be asked about requests that have not been parsed."""
         super().__init__(*uvicorn, **more)
         self._refuse = refuse
+        self._refusing = refusing
         self._refusal: bytes | None = None
+        self._between_requests = True
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse what is one whole plain request right here; all else goes to the parser first."""
+        if self._refusing() and self._between_requests and self._may_refuse():
+            url = plain_post(data)
+            refusal = self._refuse(b"POST", url, ()) if url is not None else None
+            if refusal is not None:
+                self.transport.write(refusal)
+                self._unset_keepalive_if_required()
+                self._stop_waiting()
+                self._await_next()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Note that a request has begun."""
+        self._between_requests = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Let the request in, or skip what is left of it."""
-        # Answers come in the order of requests, so those that wait for an answer before theirs are let in.
-        first = not self.cycle or self.cycle.response_complete  # type: ignore[truthy-bool]  # None before the first
-        # Nor are answers piled up for a client that reads none: reading pauses for those that are let in.
-        heard = not self.flow.write_paused
-        if first and heard and not self.expect_100_continue and SURPLUS not in self.app_state:
+        if not self.expect_100_continue and self._may_refuse():
             self._refusal = self._refuse(self.parser.get_method(), self.url, self.headers)
         if self._refusal is None:
             super().on_headers_complete()
+
+    def _may_refuse(self) -> bool:
+        # Answers come in the order of requests, so those that wait for an answer before theirs are let in.
+        first = not self.cycle or self.cycle.response_complete  # type: ignore[truthy-bool]  # None before the first
+        # Nor are answers piled up for a client that reads none: reading pauses for those that are let in.
+        return first and not self.flow.write_paused and SURPLUS not in self.app_state
 
     def on_body(self, body: bytes) -> None:
         """Skip the body of a request that is refused."""
@@ -118,6 +147,7 @@ class AdmittingProtocol(BoundedProtocol):
 
     def on_message_complete(self) -> None:
         """Tell the refusal, once the client has sent everything and listens."""
+        self._between_requests = True
         if self._refusal is None:
             super().on_message_complete()
             return

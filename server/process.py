@@ -46,6 +46,7 @@ def configure(app: Litestar, settings: ServerSettings, protocol: Callable[..., A
         http=partial(  # type: ignore[arg-type]  # uvicorn only ever calls it
             protocol,
             refuse=app.state.admission.refuse,
+            refusing=app.state.admission.refusing,
             read_timeout=settings.read_timeout,
             max_connections=settings.share_of(settings.max_connections),
         ),

@@ -238,9 +238,12 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 def test_ctrl_c_still_reports(stub_server: StubServer) -> None:
     arguments = ["--url", stub_server.url, "--rate", "50", "--duration", "60", "--warmup", "0"]
     root = Path(__file__).parents[2]
+    # Whoever runs the tests in the background of a shell has SIGINT ignored, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "loadtest", *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    signal.signal(signal.SIGINT, before)
     try:
         while len(stub_server.received) < 10:
             assert process.poll() is None
@@ -248,6 +251,7 @@ def test_ctrl_c_still_reports(stub_server: StubServer) -> None:
         output, errors = process.communicate(timeout=30)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == INTERRUPTED, errors.decode()
     assert "ended early: interrupted" in output.decode()
     assert "latency p99" in output.decode()

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 from uvicorn.server import ServerState
@@ -16,6 +19,7 @@ from bundle.layout import Bundle
 from server.admission import Admission, AdmittingProtocol, Headers
 from server.app import create_app
 from server.connections import SURPLUS
+from server.glance import plain_post
 from server.model import Model
 from server.settings import ServerSettings
 
@@ -157,9 +161,12 @@ class Wire(asyncio.Transport):
 
 
 class Connection:
-    """A connection to an application that answers 200 after `gate` was opened; `overloaded` requests are refused."""
+    """A connection to an application that answers 200 after `gate` was opened; `overloaded` requests are refused.
 
-    def __init__(self, **state: bool) -> None:
+    Without `glances` all of them are parsed first.
+    """
+
+    def __init__(self, *, glances: bool = True, **state: bool) -> None:
         self.gate = asyncio.Event()
         self.overloaded = True
         self.asked: list[tuple[bytes, bytes]] = []
@@ -169,6 +176,7 @@ class Connection:
             ServerState(),
             dict(state),
             refuse=self.refuse,
+            refusing=lambda: glances and self.overloaded,
             read_timeout=10.0,
             max_connections=100,
         )
@@ -176,7 +184,9 @@ class Connection:
 
     def refuse(self, method: bytes, url: bytes, headers: Headers) -> bytes | None:
         self.asked.append((method, url))
-        return REFUSAL if self.overloaded else None
+        if not self.overloaded or url == b"/info":
+            return None
+        return REFUSAL + dict(headers).get(b"x-request-id", b"")
 
     async def answer(self, scope: object, receive: object, send: uvicorn._types.ASGISendCallable) -> None:
         await self.gate.wait()
@@ -279,3 +289,71 @@ def test_surplus_connections_and_clients_that_ask_first_are_let_in() -> None:
             connection.protocol.connection_lost(None)
 
     asyncio.run(main())
+
+
+PLAIN = [
+    request(),
+    request(b""),
+    request(b"x" * 70_000),
+    request(b"{}", "connection: keep-alive", "accept: */*"),
+    request(b"{}", "Connection: Keep-Alive"),
+    request(b"POST /embed HTTP/1.1\r\ncontent-length: 0\r\n\r\n"),
+]
+UNUSUAL = [
+    request(b"{}", "x-request-id: mine"),
+    request(b"{}", "X-Request-Id:mine"),
+    request(b"{}", "expect: 100-continue"),
+    request(b"{}", "content-length: 2"),
+    request(b"{}", "content-length:2"),
+    request(b"{}", "content-lengths: 2"),
+    request().replace(b"content-length: 2", b"Content-Length:2"),
+    request().replace(b"POST", b"GET"),
+    request().replace(b"content-length: 2", b"transfer-encoding: chunked").replace(b"{}", b"2\r\n{}\r\n0\r\n\r\n"),
+]
+NEVER_REFUSED = [request().replace(b"/embed", b"/info")]
+LAST_REQUESTS = [
+    b"",
+    request(b"{}", "connection: close"),
+    request(b"{}", "Connection: keep-alive, close"),
+    request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    request()[:-1],
+    b"POST /emb",
+    b"\x16\x03\x01",
+]
+
+
+@given(
+    st.lists(st.sampled_from([*PLAIN, *UNUSUAL, *NEVER_REFUSED]), max_size=5),
+    st.sampled_from(LAST_REQUESTS),
+    st.lists(st.integers(0, 500), max_size=4),
+    st.booleans(),
+)
+def test_a_glance_refuses_nothing_that_the_parser_would_not_refuse_alike(
+    requests: list[bytes], last: bytes, cuts: list[int], cut_between: bool
+) -> None:
+    """Whole requests one by one, or all of them cut into pieces anywhere."""
+    stream = b"".join([*requests, last])
+    places = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
+    pieces = [*requests, last] if cut_between else [stream[a:b] for a, b in pairwise(places)]
+
+    async def answers(*, glances: bool) -> tuple[list[bytes], bool]:
+        connection = Connection(glances=glances)
+        connection.gate.set()
+        told = [await connection.receive(piece) for piece in pieces if not connection.wire.closed]
+        connection.protocol.connection_lost(None)
+        return told, connection.wire.closed
+
+    assert asyncio.run(answers(glances=True)) == asyncio.run(answers(glances=False))
+
+
+@pytest.mark.parametrize("data", PLAIN)
+def test_plain_requests_are_known_at_a_glance(data: bytes) -> None:
+    assert plain_post(data) == b"/embed"
+    assert plain_post(data + b"P") is None
+    assert plain_post(data[:-1]) is None
+    assert plain_post(b"\r\n" + data) is None
+
+
+@pytest.mark.parametrize("data", [*UNUSUAL, *LAST_REQUESTS, request(b"", "x: " + "x" * 5000)])
+def test_anything_else_is_left_to_the_parser(data: bytes) -> None:
+    assert plain_post(data) is None
