@@ -1,7 +1,8 @@
 """In front of the application: while what waits takes too long, requests are refused before anything of them is read.
 
-Most requests are refused under overload, and what that costs is taken from those that are not: the answer is written by
-the parser of HTTP, without a task, an application or a body. Whatever gets through here is checked again by the queue.
+Most requests are refused under overload, and what that costs is taken from those that are not: the answer is written
+where the bytes come in, without a task, an application or a body. Whatever gets through here is checked again by the
+queue.
 """
 
 import asyncio

@@ -5,10 +5,7 @@ end. Knows neither queue nor HTTP.
 """
 
 import asyncio
-import os
-import signal
 import socket
-import sys
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -17,6 +14,7 @@ import numpy as np
 from bundle.arrays import Ids, Offsets, Vectors
 from bundle.manifest import Precision, Runtime
 from server.batching import Cost
+from server.children import end_of, start_child
 from server.errors import EngineDiedError
 from server.messages import receive, send
 
@@ -102,16 +100,12 @@ class ProcessEncoder:
 
     async def ended(self) -> EngineDiedError:
         """See `AsyncEncoder`."""
-        return _death(self.pid, await self._process.wait())
+        return EngineDiedError(f"engine process {self.pid} has ended by itself ({await end_of(self._process)})")
 
     async def _start(self) -> Opened:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "server.engine_child", str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
+            self._process = await start_child("server.engine_child", theirs)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         try:
             answer = await self._ask(self._spec, LONGEST_START)
@@ -141,8 +135,3 @@ class ProcessEncoder:
             return await asyncio.wait_for(self.ended(), STOP_PATIENCE)
         except TimeoutError:
             return EngineDiedError(f"engine process {self.pid} has closed its connection")
-
-
-def _death(pid: int, status: int) -> EngineDiedError:
-    how = signal.Signals(-status).name if status < 0 else f"status {status}"
-    return EngineDiedError(f"engine process {pid} has ended by itself ({how})")

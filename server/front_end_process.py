@@ -4,13 +4,11 @@ Owns the child's life and what the two say to each other; `server.front_end_chil
 """
 
 import asyncio
-import os
-import signal
 import socket
-import sys
 from typing import Any, NamedTuple, Self
 
 from bundle.errors import DiscoError
+from server.children import end_of, start_child
 from server.errors import DisconnectedError
 from server.handover import Giver
 from server.messages import Handle, Line, receive, send
@@ -58,11 +56,7 @@ class FrontEndProcess:
         """
         (talk, their_talk), (joint, their_joint) = socket.socketpair(), socket.socketpair()
         with their_talk, their_joint:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "server.front_end_child", str(their_talk.fileno()), str(their_joint.fileno())),
-                pass_fds=[their_talk.fileno(), their_joint.fileno()],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
+            self._process = await start_child("server.front_end_child", their_talk, their_joint)
         self._giver = Giver(joint)
         reader, self._writer = await asyncio.open_unix_connection(sock=talk)
         self._line = Line(reader, self._writer, self._handle)
@@ -100,8 +94,7 @@ class FrontEndProcess:
 
     async def ended(self) -> str:
         """Wait for the process to end; says how it did."""
-        status = await self._process.wait()
-        return signal.Signals(-status).name if status < 0 else f"status {status}"
+        return await end_of(self._process)
 
     def kill(self) -> None:
         """End it at once, with all that it has."""

@@ -21,6 +21,7 @@ from server.settings import ServerSettings
 from server.supervisor import Supervisor
 from tests.conftest import build_tiny_bundle
 from tests.e2e.conftest import children
+from tests.server.test_engine_process import is_running
 from tests.server.test_main import Server, distinct_texts, free_port, raw_request, run_server, serving, until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to find the front ends")
@@ -35,14 +36,6 @@ KEY = "k1"
 def serving_pair(bundle: Path, *flags: str) -> Iterator[Server]:
     with serving(bundle, *PAIR, *flags) as server:
         yield server
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def embed(server: Server, text: str = "the cat") -> httpx.Response:
