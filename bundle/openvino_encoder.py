@@ -4,7 +4,7 @@ Knows no bundle. OpenVINO itself is imported when the first graph is opened.
 """
 
 import sys
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +31,7 @@ class OpenVinoEncoder(PaddingEncoder):
             UnsupportedGraphError: OpenVINO refuses the file, or its inputs are not those of a bundle.
         """
         ov = _import_openvino()
-        self._compile = partial(_compile, ov, graph, threads)
+        self._compile = partial(_compile, graph, threads)
         try:
             outputs, compiled = self._compile(OUTPUT)
         except RuntimeError as error:
@@ -63,9 +63,10 @@ class OpenVinoEncoder(PaddingEncoder):
         return self._compile(TOKENS)[1].create_infer_request()
 
 
-def _compile(ov: ModuleType, graph: Path, threads: int, output: str) -> tuple[set[str], Any]:
+def _compile(graph: Path, threads: int, output: str) -> tuple[set[str], Any]:
     """The names of the graph's outputs, and the model that computes `output` and nothing for nobody."""
-    core = ov.Core()
+    ov = _import_openvino()
+    core = _core()
     model = core.read_model(graph)
     compiled = core.compile_model(
         ov.Model([model.output(output)], model.get_parameters()),
@@ -79,6 +80,17 @@ def _compile(ov: ModuleType, graph: Path, threads: int, output: str) -> tuple[se
         },
     )
     return {port.any_name for port in model.outputs}, compiled
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO, once for the process and for as long as it lives.
+
+    Every core gives the thread that first compiles with it another stack to handle signals on, and puts back what was
+    there before when it goes: where they go in another order than they came, the next signal handled in Python finds
+    a stack that is no longer there, and the process dies of a segmentation fault.
+    """
+    return _import_openvino().Core()
 
 
 def _infer(request: Any, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Vectors:

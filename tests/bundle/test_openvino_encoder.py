@@ -76,3 +76,22 @@ def test_nothing_is_reported_to_the_makers_of_the_engine(tmp_path: Path) -> None
     command = [sys.executable, "-c", opened]
     subprocess.run(command, env=environment | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_signals_can_be_handled_after_encoders_are_gone(tiny_bundle: Bundle) -> None:
+    """Every core of OpenVINO's replaces the stack they are handled on, and takes it away again when it goes."""
+    graph = tiny_bundle.path / "onnx" / "model.onnx"
+    program = f"""
+import os, signal
+from pathlib import Path
+from bundle.openvino_encoder import OpenVinoEncoder
+
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+encoders = [OpenVinoEncoder(Path({str(graph)!r}), dimension={TINY_DIMENSION}) for _ in range(3)]
+while encoders:
+    del encoders[0]
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "handled\n" * 3
