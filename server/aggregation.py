@@ -1,4 +1,6 @@
-"""One page of metrics out of those of several processes. Knows the rules, not what the numbers mean for anything."""
+"""One page of metrics out of those of several processes, at one time and in succession. Knows the rules, not what the
+numbers mean for anything.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -46,6 +48,32 @@ def merge(processes: Iterable[Families]) -> list[Metric]:
     for name, family in merged.items():
         family.samples = list(values[name].values())
     return list(merged.values())
+
+
+class Succession:
+    """What processes have counted that take one place after another: where one ends, no count of the place falls."""
+
+    def __init__(self) -> None:
+        self._before: Families = []
+        self._latest: Families = []
+
+    def told(self, families: Families) -> Families:
+        """The metrics of the place, by those of the process that is there."""
+        self._latest = families
+        return merge((families, self._before))
+
+    def known(self) -> Families:
+        """What the place has counted as far as it was told: while nobody is there, or answers."""
+        return merge((_counts(self._latest), self._before))
+
+    def ended(self, *more: Metric) -> None:
+        """The process that was there is gone; `more` is counted for the place as well."""
+        self._before = merge((self.known(), more))
+        self._latest = []
+
+
+def _counts(families: Families) -> Families:
+    return [family for family in families if family.type in ("counter", "histogram")]
 
 
 def _both(one: Sample, other: Sample) -> Sample:

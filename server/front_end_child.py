@@ -21,7 +21,7 @@ from litestar import Litestar
 from bundle.errors import DiscoError
 from server.admission import AdmittingProtocol
 from server.app import create_app
-from server.front_end_process import PATIENCE, Start
+from server.front_end_process import PATIENCE
 from server.handover import Taker
 from server.logs import configure_logging
 from server.memory import settle
@@ -48,8 +48,8 @@ def main() -> None:
 async def serve(talk: socket.socket, joint: socket.socket) -> None:
     """Serve what comes over `joint` as the first message says, and tell whether that works."""
     reader, writer = await asyncio.open_unix_connection(sock=talk)
-    start: Start = await receive(reader)
-    configure_logging(start.settings.log_level, as_json=start.settings.json_logs)
+    settings: ServerSettings = await receive(reader)
+    configure_logging(settings.log_level, as_json=settings.json_logs)
 
     async def answer(question: Question) -> object:
         told: object = await app.state.front_end.answer(question)
@@ -62,9 +62,8 @@ async def serve(talk: socket.socket, joint: socket.socket) -> None:
         return answers
 
     try:
-        app = create_app(start.settings, ask_all)
-        server = _HandedServer(app, start.settings, joint)
-        app.state.metrics.front_end_restarts.inc(start.restarts)
+        app = create_app(settings, ask_all)
+        server = _HandedServer(app, settings, joint)
         async with app.lifespan():
             settle()
             send(writer, None)

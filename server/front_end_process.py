@@ -5,7 +5,7 @@ Owns the child's life and what the two say to each other; `server.front_end_chil
 
 import asyncio
 import socket
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from bundle.errors import DiscoError
 from server.children import end_of, start_child
@@ -21,20 +21,12 @@ STOP_PATIENCE = 5.0
 PATIENCE: dict[Question, float] = {"health": 2.0, "metrics": 5.0, "reload": 180.0, "drain": 2.0}
 
 
-class Start(NamedTuple):
-    """The first message to a child, which answers with None once it works, or with the DiscoError that it met."""
-
-    settings: ServerSettings
-    restarts: int
-    """How many front ends have died in the place that this one takes."""
-
-
 class FrontEndProcess:
     """A front end that has been started and has not been stopped; an asynchronous context manager."""
 
-    def __init__(self, start: Start, handle: Handle) -> None:
+    def __init__(self, settings: ServerSettings, handle: Handle) -> None:
         """`handle` answers what the front end asks."""
-        self._start = start
+        self._settings = settings
         self._handle = handle
 
     @property
@@ -72,7 +64,7 @@ class FrontEndProcess:
         """Let it finish what it has, for as long as the settings allow, then end it."""
         self._giver.finish()
         try:
-            await asyncio.wait_for(self._process.wait(), self._start.settings.drain_seconds + STOP_PATIENCE)
+            await asyncio.wait_for(self._process.wait(), self._settings.drain_seconds + STOP_PATIENCE)
         except TimeoutError:
             pass
         finally:
@@ -102,7 +94,8 @@ class FrontEndProcess:
             self._process.kill()
 
     async def _await_start(self, reader: asyncio.StreamReader) -> None:
-        send(self._writer, self._start)
+        # It answers with None once it works, or with the DiscoError that it met.
+        send(self._writer, self._settings)
         try:
             async with asyncio.timeout(LONGEST_START):
                 answer = await receive(reader)

@@ -7,10 +7,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from prometheus_client.metrics_core import CounterMetricFamily
+
 from bundle.errors import DiscoError
+from server.aggregation import Succession
 from server.errors import DisconnectedError
-from server.front_end_process import FrontEndProcess, Start
+from server.front_end_process import FrontEndProcess
 from server.messages import Handle
+from server.metrics import RESTARTS, RESTARTS_HELP
 from server.settings import ServerSettings
 from server.siblings import Question
 
@@ -37,7 +41,8 @@ class Keeper:
         self._handle = handle
         self._front_end: FrontEndProcess | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self._restarts = 0
+        self._counted = Succession()
+        self._missed = 0
         self._backoff = FIRST_BACKOFF
         self._closing = asyncio.Event()
 
@@ -64,18 +69,27 @@ class Keeper:
         """The connections that it has."""
         return self._front_end.held if self._front_end else 0
 
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer when it was looked at last."""
+        return self._missed > 0
+
     def give(self, connection: socket.socket) -> bool:
         """Hand a connection over, if it is there and takes one."""
         return self._front_end is not None and self._front_end.give(connection)
 
     async def ask(self, question: Question) -> Any:
-        """Its answer, or the DiscoError for which there is none."""
+        """Its answer, or the DiscoError for which there is none; of metrics then what it has counted, as is known."""
+        front_end = self._front_end
         try:
-            if self._front_end is None:
-                return DisconnectedError(f"{self.name} is being restarted")
-            return await self._front_end.ask(question)
+            if front_end is None:
+                raise DisconnectedError(f"{self.name} is being restarted")
+            answer = await front_end.ask(question)
         except DiscoError as error:
-            return error
+            return self._counted.known() if question == "metrics" else error
+        if question == "metrics":
+            return self._counted.told(answer) if front_end is self._front_end else self._counted.known()
+        return answer
 
     def kill(self) -> None:
         """End it at once, for good."""
@@ -107,7 +121,7 @@ class Keeper:
         Raises:
             DiscoError: it cannot be started.
         """
-        async with FrontEndProcess(Start(self._settings, self._restarts), self._handle) as front_end:
+        async with FrontEndProcess(self._settings, self._handle) as front_end:
             self._front_end = front_end
             if not self._opened.done():
                 self._opened.set_result(None)
@@ -120,17 +134,17 @@ class Keeper:
                 ended.cancel()
                 return
             logger.error("%s has ended (%s) and will be restarted", self.name, ended.result())
-            self._restarts += 1
+            self._counted.ended(CounterMetricFamily(RESTARTS, RESTARTS_HELP, value=1))
 
     async def _watch(self, front_end: FrontEndProcess) -> None:
-        """Kill it if it hangs."""
-        missed = 0
-        while missed < MOST_MISSES:
+        """Kill it if it hangs; learn what it has counted, lest that is lost with it."""
+        self._missed = 0
+        while self._missed < MOST_MISSES:
             await asyncio.sleep(LOOK)
             try:
-                await front_end.ask("health", patience=LONGEST_SILENCE)
-                missed = 0
+                self._counted.told(await front_end.ask("metrics", patience=LONGEST_SILENCE))
+                self._missed = 0
             except DisconnectedError:
-                missed += 1
+                self._missed += 1
         logger.error("%s does not answer and is killed", self.name)
         front_end.kill()

@@ -28,6 +28,8 @@ BATCH_ITEMS = tuple(2**i for i in range(11))
 AGREEMENT = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 BATCH_TOKENS = tuple(2**i for i in range(3, 18))
 
+RESTARTS, RESTARTS_HELP = "disco_front_end_restarts", "Front ends restarted after they died."
+
 
 class ModelMetrics:
     """The series of one model; a model that takes its place goes on with them."""
@@ -190,9 +192,8 @@ class Metrics:
         )
         front_ends = Gauge("disco_front_ends_alive", "Processes that answer HTTP.", registry=registry)
         front_ends.set(1)  # this one: those of all are added up
-        self.front_end_restarts = Counter(
-            "disco_front_end_restarts", "Such processes restarted after they died.", registry=registry
-        )
+        # One that dies is counted by whoever keeps it alive.
+        Counter(RESTARTS, RESTARTS_HELP, registry=registry)
         self.shadow = ShadowMetrics(registry)
         self.ready = Gauge("disco_ready", "1 while /ready answers 200, else 0.", registry=registry)
         self.serving = Info("disco_serving", "What is served, and by which version.", ["model"], registry=registry)

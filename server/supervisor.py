@@ -65,6 +65,11 @@ class Supervisor:
         """How many connections each front end has."""
         return [keeper.held for keeper in self._keepers]
 
+    @property
+    def silent(self) -> list[bool]:
+        """Which front ends did not answer when they were looked at last."""
+        return [keeper.silent for keeper in self._keepers]
+
     async def ask(self, question: Question) -> list[Any]:
         """What every front end answers; in the keeper of an answer, the DiscoError for which there is none."""
         return await asyncio.gather(*(keeper.ask(question) for keeper in self._keepers))
@@ -97,8 +102,8 @@ class Supervisor:
                 self._hand_over(connection)
 
     def _hand_over(self, connection: socket.socket) -> None:
-        """Give it to whoever has fewest, and of several to the one whose last is longest ago."""
-        for keeper in sorted(self._keepers, key=lambda keeper: (keeper.held, keeper.turn)):
+        """Give it to whoever has fewest, of several to the one whose last is longest ago; to those that hang last."""
+        for keeper in sorted(self._keepers, key=lambda keeper: (keeper.silent, keeper.held, keeper.turn)):
             if keeper.give(connection):
                 keeper.turn = next(self._turns)
                 return

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -5,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.aggregation import merge, render
+from server.aggregation import Succession, merge, render
 
 BUCKETS = (1.0, 2.0, 4.0)
 
@@ -29,7 +31,7 @@ def process(
     return list(registry.collect())
 
 
-def values(families: list[Metric]) -> dict[tuple[Any, ...], float]:
+def values(families: Sequence[Metric]) -> dict[tuple[Any, ...], float]:
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in families
@@ -85,3 +87,25 @@ def test_the_page_of_several_is_one_that_prometheus_reads() -> None:
     assert families["wait_seconds"] == "histogram"
     assert 'wait_seconds_bucket{le="4.0"} 2.0' in page
     assert page.count("# TYPE texts_total counter") == 1
+
+
+@given(st.lists(st.tuples(counts, observations), min_size=1, max_size=4))
+def test_what_those_before_counted_is_kept(lives: list[tuple[dict[str, float], Any]]) -> None:
+    place = Succession()
+    for count, seconds in lives[:-1]:
+        place.told(process(count, seconds, {"disco_queue_items": 3}))
+        place.ended()
+    told = place.told(process(*lives[-1]))
+    assert values(told) == values(merge(process(count, seconds) for count, seconds in lives))
+
+
+def test_while_nobody_is_there_counts_stay_and_gauges_do_not() -> None:
+    place = Succession()
+    place.told(process({"a": 2}, (3.0,), {"disco_queue_items": 3}))
+    place.ended(CounterMetricFamily("ends", "Ends.", value=1))
+    for _ in range(2):  # nothing is counted again by being told again
+        known = values(place.known())
+        assert known["texts_total", ("model", "a")] == 2
+        assert known[("wait_seconds_count",)] == 1
+        assert known[("ends_total",)] == 1
+        assert ("disco_queue_items",) not in known

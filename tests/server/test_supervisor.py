@@ -98,6 +98,8 @@ async def until_held(supervisor: Supervisor, connections: int) -> None:
 
 def test_a_front_end_that_is_killed_is_replaced_while_the_other_serves(tiny_bundle: Bundle) -> None:
     with serving_pair(tiny_bundle.path) as server:
+        assert all(embed(server).status_code == 200 for _ in range(4))
+        assert server.metric('disco_texts_total{model="tiny"}') == 4
         victim, survivor = children(server.process.pid)
         engines = children(victim)
         os.kill(victim, signal.SIGKILL)
@@ -105,6 +107,7 @@ def test_a_front_end_that_is_killed_is_replaced_while_the_other_serves(tiny_bund
         assert all(embed(server).status_code == 200 for _ in range(4)), "the other one answers"
         until(lambda: httpx.get(f"{server.url}/health").status_code == 200)
         assert server.metric("disco_front_end_restarts_total") == 1
+        assert server.metric('disco_texts_total{model="tiny"}') == 8, "no count falls with a front end"
         assert survivor in children(server.process.pid)
         until(lambda: not any(map(is_running, engines)))
         log = server.stop()
@@ -127,7 +130,7 @@ def test_a_front_end_that_hangs_makes_the_whole_unhealthy(tiny_bundle: Bundle) -
 
 def test_a_front_end_that_hangs_for_long_is_replaced(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "LOOK", 0.1)
-    monkeypatch.setattr(keeper, "LONGEST_SILENCE", 0.3)
+    monkeypatch.setattr(keeper, "LONGEST_SILENCE", 0.5)
     settings = ServerSettings(
         bundle=[str(tiny_bundle.path)], front_ends=2, workers=2, port=free_port(), linger_seconds=0
     )
@@ -135,11 +138,20 @@ def test_a_front_end_that_hangs_for_long_is_replaced(tiny_bundle: Bundle, monkey
     others = set(children(os.getpid()))
 
     async def scenario() -> None:
-        serving = asyncio.create_task(Supervisor(settings).run())
+        supervisor = Supervisor(settings)
+        serving = asyncio.create_task(supervisor.run())
         while not await is_ready(settings.port):
             await asyncio.sleep(0.01)
         hung, well = set(children(os.getpid())) - others
         os.kill(hung, signal.SIGSTOP)
+        while not any(supervisor.silent):
+            await asyncio.sleep(0.01)
+        async with httpx.AsyncClient() as client:
+            for _ in range(4):
+                answer = await client.post(
+                    f"http://127.0.0.1:{settings.port}/embed", json={"inputs": "a"}, headers={"connection": "close"}
+                )
+                assert answer.status_code == 200, "connections go to the one that answers"
         while hung in children(os.getpid()) or not await is_ready(settings.port):
             await asyncio.sleep(0.01)
         assert well in children(os.getpid())
