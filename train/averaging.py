@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from train.config import Schedule
+from train.schedules import Schedule
 
 Weights: TypeAlias = dict[str, Tensor]
 

@@ -7,7 +7,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from train.config import Distil
 from train.losses import comparative, cosine_distance, mse, similarity, triplet_order
 from train.relational_losses import (
     atkd,
@@ -21,6 +20,7 @@ from train.relational_losses import (
     skew_kl,
     skew_rkl,
 )
+from train.schedules import Distil
 from train.truncation import truncate
 
 

@@ -1,9 +1,8 @@
 """The optimisation loop both stages share: schedule, clipping, selection, checkpoints. Knows no objective's formula."""
 
 import math
-import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,12 @@ from torch import Tensor, nn
 from train.averaging import Weights, offered_weights
 from train.batches import Position, Rows, training_batches
 from train.checkpoint import HistoryEntry, StageState, load_state, save_state
-from train.config import Schedule
 from train.distributed import average_gradients, copy_from_first, is_first, on_first
 from train.errors import DivergedError
+from train.loss_window import LossWindow
 from train.progress import Progress
 from train.report.tensorboard import StageLog
+from train.schedules import Schedule
 from train.student import set_dropout
 
 _LOGGED_STEPS = 10  # a point of a TensorBoard curve is the mean of so many
@@ -97,15 +97,6 @@ def run_stage(objective: Objective, run: StageRun, progress: Progress) -> list[H
     return state.history
 
 
-def learning_rate(schedule: Schedule, done: float) -> float:
-    """The rate when `done` ∈ [0, 1] of the stage is over: linear warm-up, then cosine or linear decay to zero."""
-    if done < schedule.warmup:
-        return schedule.learning_rate * done / schedule.warmup
-    left = (1 - done) / max(1 - schedule.warmup, 1e-9)
-    shape = 0.5 * (1 - math.cos(math.pi * left)) if schedule.decay == "cosine" else left
-    return schedule.learning_rate * shape
-
-
 def _train(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
@@ -123,7 +114,7 @@ def _train(
         examples=schedule.examples,
         start=state.position,
     )
-    window, recent = _LossWindow(), _LossWindow()
+    window, recent = LossWindow(), LossWindow()
     if state.position.examples == 0:
         log.write(0, {"score": state.kept_score})
     progress.start(run.name, total=schedule.examples, done=state.position.examples)
@@ -132,14 +123,14 @@ def _train(
     for rows, position in batches:
         # The middle of the step, so that neither the first nor the last one has a rate of zero.
         done = min(1.0, (before + len(rows) / 2) / schedule.examples)
-        rate = learning_rate(schedule, done)
+        rate = schedule.rate(done)
         loss = _step(objective, optimizer, rows, rate, run)
         window.add(loss, objective.terms, len(rows))
         recent.add(loss, objective.terms, len(rows))
-        evaluating = _crosses_evaluation(before, position.examples, schedule)
+        evaluating = schedule.evaluates(before, position.examples)
         if evaluating or recent.steps == _LOGGED_STEPS:
             log.write(position.examples, recent.summary() | {"learning_rate": rate})
-            recent = _LossWindow()
+            recent = LossWindow()
         progress.advance(len(rows), f"loss {window.mean:.4f}  kept {state.kept_score:.2f}")
         if evaluating:
             state = _evaluate(objective, optimizer, run, state, position, window)
@@ -148,7 +139,7 @@ def _train(
             if is_first():
                 save_state(state, run.state_file)
             progress.note(_describe(run.name, state.history[-1]))
-            window, recent = _LossWindow(), _LossWindow()
+            window, recent = LossWindow(), LossWindow()
         before = position.examples
     objective.eval()
     progress.stop()
@@ -176,7 +167,7 @@ def _evaluate(
     run: StageRun,
     state: StageState,
     position: Position,
-    window: "_LossWindow",
+    window: LossWindow,
 ) -> StageState:
     random_state = torch.get_rng_state()
     trained = _weights(objective)
@@ -262,38 +253,3 @@ def _optimizer(objective: Objective, schedule: Schedule) -> torch.optim.Optimize
         weight_decay=schedule.weight_decay,
         fused=True,
     )
-
-
-def _crosses_evaluation(before: int, after: int, schedule: Schedule) -> bool:
-    def passed(examples: int) -> int:
-        return examples * schedule.evaluations // schedule.examples
-
-    return passed(after) > passed(before)
-
-
-class _LossWindow:
-    """Mean loss and speed over some steps."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._sum = 0.0
-        self._terms: dict[str, Tensor] = {}
-        self._examples = 0
-        self._started = time.monotonic()
-
-    def add(self, loss: float, terms: Mapping[str, Tensor], examples: int) -> None:
-        self.steps += 1
-        self._sum += loss * examples
-        for name, term in terms.items():
-            self._terms[name] = self._terms.get(name, 0) + term * examples
-        self._examples += examples
-
-    @property
-    def mean(self) -> float:
-        return self._sum / max(self._examples, 1)
-
-    def summary(self) -> HistoryEntry:
-        seconds = time.monotonic() - self._started
-        speed = self._examples / max(seconds, 1e-9)
-        terms = {name: float(total) / self._examples for name, total in self._terms.items()}
-        return {"loss": self.mean, "terms": terms, "examples_per_second": speed}

@@ -6,7 +6,6 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from train.batches import Rows
-from train.config import Distil, Finetune
 from train.corpus import TeacherVectors, TextMixture, TokenizedPairs
 from train.distillation import COMPARING_SIMILARITIES, TERMS, Batch, Term
 from train.distributed import in_shares
@@ -17,6 +16,7 @@ from train.memory import NegativeQueue
 from train.mixing import draw_mix, mixed_targets, mixed_vectors
 from train.online_teacher import OnlineTeacher, adapter_loss, mean_cosine
 from train.relational_losses import ckd, log_probabilities
+from train.schedules import Distil, Finetune
 from train.student import embed_ids, embed_rows, pad_rows
 from train.truncation import refuse_too_many, truncate
 

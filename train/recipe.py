@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from train.config import Distil, Finetune, FirstTeacher, Objectives, Pretrain, Recipe, Student
+from train.config import FirstTeacher, Recipe, Student
 from train.errors import RecipeError
+from train.schedules import Distil, Finetune, Objectives, Pretrain
 from train.sources import Pairs, Texts
 
 RECIPES = Path(__file__).parent / "recipes"

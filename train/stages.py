@@ -4,8 +4,7 @@ Each step is somebody else's work.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,11 @@ from torch import nn
 
 from bundle.atomic import staged_directory
 from bundle.sts import with_sts
-from train.batches import Rows
-from train.cache import cache_directory
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Finetune, Recipe, Schedule
-from train.corpus import (
-    ConcatenatedVectors,
-    TeacherVectors,
-    TextMixture,
-    TokenizedPairs,
-    TokenizedTexts,
-    VectorMixture,
-    tokenize_source,
-)
+from train.config import Recipe
+from train.corpus import TokenizedPairs
 from train.data import pair_width
-from train.distributed import forked_random_state, is_first, make_shared, on_first, rank
+from train.distributed import is_first, make_shared, on_first, rank
 from train.errors import DataError
 from train.locate import locate_model
 from train.loop import Objective, StageRun, run_stage
@@ -38,44 +27,18 @@ from train.preflight import preflight
 from train.pretraining import CLASSES, PretrainObjective, sort_by_teacher
 from train.progress import Progress
 from train.report.write import write_report
+from train.run import Run
+from train.run_corpus import Corpus, corpus_of, teacher_vectors_of, tokens_of
 from train.run_folder import LOGS, claim_folder, refuse_taken
 from train.run_inputs import RunInputs, inputs_of, settle_inputs
+from train.schedules import Finetune, Schedule
 from train.scoring import AgreementSelection, Selection, StsSelection
-from train.sources import Pairs, Texts
 from train.storage import full_disk_told
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder, open_model
 from train.token_table import weigh_tokens
 
-_HELD_OUT = 1000
 _TEACHER = "teacher"
-
-
-@dataclass
-class Run:
-    """What the steps of one run share."""
-
-    recipe: Recipe
-    data: Path | None
-    folder: Path
-    progress: Progress
-    teachers: list[TeacherEncoder]
-    student: SentenceTransformer
-    """The model that is trained: while the teacher is finetuned, that is the teacher."""
-    tokenizer_file: Path
-    prompt: str = ""
-    """Put before every text that model reads."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The unlabelled text with the teachers' vectors; `held_out` rows are never trained on."""
-
-    config: Distil
-    texts: TextMixture
-    vectors: TeacherVectors
-    training: Rows
-    held_out: Rows
 
 
 def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None:
@@ -97,7 +60,7 @@ def train(recipe: Recipe, out: Path, *, data: Path | None, resume: bool) -> None
     scratch = folder / f"rank-{rank()}"
     student = make_student(recipe.student, first.folder, scratch / "initial")
     run = Run(recipe, data, folder, progress, teachers, student, tokenizer_file(student, scratch / "tokenizer"))
-    corpus = _corpus(run)
+    corpus = corpus_of(run)
     selection = _selection(run, corpus)
     progress.note(f"selected by {selection.name}")
     if corpus is not None and recipe.student.init == "token-table":
@@ -150,50 +113,6 @@ def _saved_teacher(run: Run) -> Path:
     return folder
 
 
-def _corpus(run: Run) -> Corpus | None:
-    config = run.recipe.distil
-    if config is None:
-        return None
-    sources: tuple[Texts | Pairs, ...] = (*config.texts, *config.pairs)
-    tokens = _tokens(run, sources, config.max_length)
-    vectors = _teacher_vectors(run, sources, tokens)
-    mixture = TextMixture(tokens)
-    shuffled = np.random.default_rng(run.recipe.seed).permutation(len(mixture))
-    held_out = min(_HELD_OUT, len(mixture) // 10)
-    training = np.sort(shuffled[held_out:])
-    return Corpus(config, mixture, vectors, training=training, held_out=shuffled[:held_out])
-
-
-def _tokens(run: Run, sources: Sequence[Texts | Pairs], max_length: int) -> list[TokenizedTexts]:
-    tokens = []
-    for source in sources:
-        run.progress.note(f"reading {source.path}")
-        with full_disk_told(cache_directory()):
-            tokens.append(
-                tokenize_source(source, run.data, run.tokenizer_file, max_length=max_length, prompt=run.prompt)
-            )
-    return tokens
-
-
-def _teacher_vectors(run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]) -> TeacherVectors:
-    # To load a teacher may draw random numbers, which a warm cache spares: what is drawn next must be the same.
-    with forked_random_state():
-        return ConcatenatedVectors([_vectors_by(teacher, run, sources, tokens) for teacher in run.teachers])
-
-
-def _vectors_by(
-    teacher: TeacherEncoder, run: Run, sources: Sequence[Texts | Pairs], tokens: Sequence[TokenizedTexts]
-) -> VectorMixture:
-    vectors = []
-    for source, texts in zip(sources, tokens, strict=True):
-        run.progress.start("teacher", total=len(texts))
-        with full_disk_told(cache_directory()):
-            vectors.append(teacher.source_vectors(source, run.data, rows=len(texts), advance=run.progress.advance))
-        run.progress.stop()
-    teacher.release()
-    return VectorMixture(vectors)
-
-
 def _projection(student: SentenceTransformer, teacher_dimension: int) -> nn.Module:
     """Student → teacher dimension, on the student's side only; dropped when the run is over."""
     dimension = student.get_embedding_dimension()
@@ -219,9 +138,9 @@ def _pretrain(run: Run) -> list[HistoryEntry]:
     config = run.recipe.pretrain
     if config is None:
         return []
-    tokens = _tokens(run, config.pairs, config.max_length)
+    tokens = tokens_of(run, config.pairs, config.max_length)
     triplets = TokenizedPairs(tokens, [pair_width(source) for source in config.pairs])
-    classes = sort_by_teacher(triplets.columns, _teacher_vectors(run, config.pairs, tokens), config.confidence)
+    classes = sort_by_teacher(triplets.columns, teacher_vectors_of(run, config.pairs, tokens), config.confidence)
     counts = np.bincount(classes, minlength=len(CLASSES))
     sorted_so = ", ".join(f"{count:,} {name}" for name, count in zip(CLASSES, counts, strict=True))
     run.progress.note(f"pretraining on {len(triplets):,} triplets, of which the teacher gets {sorted_so}")
@@ -245,8 +164,8 @@ def _distil(run: Run, corpus: Corpus | None, selection: Selection) -> tuple[nn.M
 def _finetune(
     run: Run, stage: str, config: Finetune, projection: nn.Module | None, selection: Selection
 ) -> list[HistoryEntry]:
-    tokens = _tokens(run, config.pairs, config.max_length)
-    vectors = _teacher_vectors(run, config.pairs, tokens) if config.distil_weight else None
+    tokens = tokens_of(run, config.pairs, config.max_length)
+    vectors = teacher_vectors_of(run, config.pairs, tokens) if config.distil_weight else None
     pairs = TokenizedPairs(tokens, [pair_width(source) for source in config.pairs])
     run.progress.note(f"finetuning on {len(pairs):,} pairs")
     if projection is None:

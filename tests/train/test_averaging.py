@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from train.averaging import offered_weights
-from train.config import Schedule
+from train.schedules import Schedule
 
 START = {"layer": torch.tensor([0.0, 0.0]), "steps": torch.tensor([1])}
 PATH = [{"layer": torch.tensor([row, 10.0 * row]), "steps": torch.tensor([row])} for row in (1, 2, 6)]

@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 import torch
 
-from train.config import Distil, Objectives
 from train.distillation import TERMS, Batch
 from train.losses import triplet_order
 from train.relational_losses import atkd, batch_keys, ckd, jsd, log_labels, log_probabilities, rrd, skew_kl, skew_rkl
+from train.schedules import Distil, Objectives
 
 WITH_A_MODEL = {"okd", "mixkd"}
 

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from tests.train.conftest import sentences, write_recipe
 from train import distributed
 from train.checkpoint import StageState, save_state
-from train.config import Distil, Finetune, Objectives, Recipe, Student
+from train.config import Recipe, Student
 from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture
 from train.distributed import average_gradients, copy_from_first, in_shares, on_first, process_group, rank, world_size
 from train.errors import DataError, LaunchError
 from train.loop import Objective
 from train.objectives import DistilObjective, FinetuneObjective
+from train.schedules import Distil, Finetune, Objectives
 from train.stages import train
 from train.student import make_student, set_dropout
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from train.batches import Rows
 from train.config import Recipe, Student
 from train.errors import DivergedError, ResumeError
-from train.loop import Objective, StageRun, learning_rate, run_stage
+from train.loop import Objective, StageRun, run_stage
 from train.progress import Progress
 from train.student import make_student
 
@@ -73,18 +73,6 @@ def weight_norm(student: SentenceTransformer) -> float:
 
 def weights_of(student: SentenceTransformer) -> list[Tensor]:
     return [tensor.clone() for tensor in student.state_dict().values()]
-
-
-def test_the_rate_rises_then_falls_to_zero(make_run: Callable[..., StageRun]) -> None:
-    for decay in ("cosine", "linear"):
-        schedule = make_run(decay=decay, warmup=0.1, learning_rate=1.0).schedule
-        rates = [learning_rate(schedule, done / 100) for done in range(101)]
-        assert rates[0] == 0
-        assert rates[-1] == pytest.approx(0, abs=1e-9)
-        assert max(rates) == rates[10] == pytest.approx(1.0)
-        assert rates[:11] == sorted(rates[:11])
-        assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert learning_rate(make_run(warmup=0.0, learning_rate=1.0).schedule, 0.0) == pytest.approx(1.0)
 
 
 def test_training_lowers_the_loss_and_records_its_history(

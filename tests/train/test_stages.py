@@ -17,9 +17,10 @@ from sentence_transformers.sentence_transformer.modules import Dense
 
 from tests.train.conftest import sentences, write_recipe
 from tests.train.report.test_tensorboard import curves
-from train.config import Objectives, Recipe
+from train.config import Recipe
 from train.errors import DataError
 from train.recipe import parse_recipe
+from train.schedules import Objectives
 from train.stages import train
 from train.student import parameter_count
 

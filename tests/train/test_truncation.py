@@ -11,10 +11,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from train.config import Distil, Finetune, Recipe, Student
+from train.config import Recipe, Student
 from train.corpus import TextMixture, TokenizedPairs, TokenizedTexts, VectorMixture
 from train.errors import RecipeError
 from train.objectives import DistilObjective, FinetuneObjective
+from train.schedules import Distil, Finetune
 from train.stages import train
 from train.student import embed_rows, make_student
 from train.truncation import truncate

@@ -26,11 +26,12 @@ from transformers import TrainerCallback
 from train.batches import Rows
 from train.benchmark.jobs import Contender, Job, Measurement
 from train.checkpoint import HistoryEntry
-from train.config import Distil, Objectives, Recipe
+from train.config import Recipe
 from train.corpus import TextMixture, VectorMixture, tokenize_source
 from train.loop import StageRun, run_stage
 from train.objectives import DistilObjective
 from train.progress import Progress
+from train.schedules import Distil, Objectives
 from train.sources import Texts
 from train.student import tokenizer_file
 from train.teacher import TeacherEncoder, open_model

@@ -31,9 +31,10 @@ from train.benchmark.jobs import (
     table,
     trainer_settings,
 )
-from train.config import Distil, Recipe
+from train.config import Recipe
 from train.data import read_texts
 from train.errors import BenchmarkError
+from train.schedules import Distil
 from train.student import make_student, save_student, tokenizer_file
 from train.teacher import TeacherEncoder
 

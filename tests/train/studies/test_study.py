@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from train.config import Objectives, Recipe
+from train.config import Recipe
 from train.errors import RecipeError, StudyError
+from train.schedules import Objectives
 from train.studies.study import STUDIES, Study, load_study, study_path
 
 BASE = """
