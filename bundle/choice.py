@@ -14,7 +14,7 @@ from bundle.manifest import Graph, Precision, Runtime
 from bundle.onnx_file import read_onnx
 
 _INSTALLING = {
-    "openvino": "the package openvino: pip install 'disco-embeddings[openvino]'",
+    "openvino": "the package openvino: pip install '.[openvino]' in disco's folder",
     "native": "the package disco-native: `make native` builds it where a C++ compiler is",
 }
 

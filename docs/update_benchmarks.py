@@ -53,7 +53,11 @@ def summary(record: dict[str, Any] | None) -> str:
     for name in measured(record):
         cells = [speed(found[name, load]) if (name, load) in found else "" for load in loads]
         lines.append(f"| {record['systems'][name]['title']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", origin(record), "", "![texts per second of every system](docs/peers.svg)"])
+    note = (
+        "In brackets the ratio to the first row: the median of those within a round, not the quotient of these "
+        "figures; none where rounds disagree which is faster."
+    )
+    return "\n".join([*lines, "", note, origin(record), "", "![texts per second of every system](docs/peers.svg)"])
 
 
 def loads_table(record: dict[str, Any] | None) -> str:
@@ -159,9 +163,10 @@ def describe(load: str) -> str:
 
 
 def speed(row: dict[str, Any]) -> str:
-    """Texts/s, and the ratio to ours."""
+    """Texts/s, and the ratio to ours where all rounds agree which is the faster one."""
     ratio = row["throughput_of_ours"]
-    return f"{row['figures']['texts_per_second']:,.0f}" + (f" ({ratio['median']:.2f})" if ratio else "")
+    agree = ratio and not ratio["min"] <= 1 <= ratio["max"]
+    return f"{row['figures']['texts_per_second']:,.0f}" + (f" ({ratio['median']:.2f})" if agree else "")
 
 
 def origin(record: dict[str, Any]) -> str:

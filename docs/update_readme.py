@@ -13,6 +13,8 @@ README = ROOT / "README.md"
 STUDENT = ROOT / "students" / "disco-minilm-l3"
 QUALITY = ROOT / "benchmarks" / "quality.json"
 SERVING = ROOT / "benchmarks" / "serving"
+SERVED = ROOT / "benchmarks" / "served.json"
+"""What the server that was loaded told of itself."""
 TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICK")
 
 
@@ -77,7 +79,11 @@ def serving_table() -> str:
         )
     machine = ordered[0][1]["machine"]
     day = max(report["date"] for report in reports.values())[:10]
-    note = f"{machine['cores']} cores, {machine['processor']}, {day}; the load generator runs on the same cores."
+    served = json.loads(SERVED.read_text())
+    note = (
+        f"{machine['cores']} cores, {machine['processor']}, {day}; engine {served['engine']}, {served['workers']} "
+        f"workers, {served['front_ends']} front end, no cache; the load generator runs on the same cores."
+    )
     return "\n".join([*lines, "", note])
 
 

@@ -16,6 +16,9 @@ server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do curl --silent --fail "$url/ready" && break; sleep 0.1; done
 
+# Which engine it has chosen, and more.
+curl --silent --fail "$url/info" >benchmarks/served.json
+
 # Short queries for the one-client latency, so that it is comparable between servers.
 for number in $(seq 2000); do echo "how do i reset the password of account $number"; done >"$short"
 

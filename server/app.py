@@ -105,7 +105,7 @@ def _open_tracing(settings: ServerSettings) -> "Tracing | None":
         from server.tracing import open_tracing
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f"--otlp-endpoint needs the package {error.name}: pip install 'disco-embeddings[tracing]'"
+            f"--otlp-endpoint needs the package {error.name}: pip install '.[tracing]' in disco's folder"
         ) from error
     return open_tracing(str(settings.otlp_endpoint))
 

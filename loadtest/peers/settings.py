@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
+        env_prefix="DISCO_PEERS_",
         cli_prog_name="python -m loadtest.peers",
         cli_kebab_case=True,
         cli_avoid_json=True,

@@ -98,7 +98,7 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, openvino=False)
-    with pytest.raises(MissingRuntimeError, match=r"disco-embeddings\[openvino\]"):
+    with pytest.raises(MissingRuntimeError, match=r"pip install '\.\[openvino\]'"):
         choose(tiny_bundle, runtime="openvino")
 
 

@@ -226,4 +226,4 @@ sys.exit(main())
     command = [sys.executable, "-c", script % free_port()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-    assert "disco-embeddings[tracing]" in done.stderr
+    assert "pip install '.[tracing]'" in done.stderr
