@@ -17,6 +17,8 @@ COPY native native
 RUN /opt/disco/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt ./native
 
 FROM python:3.12-slim
+# The first process of a container has to reap what others leave behind, and takes no signal that it does not handle.
+RUN apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home disco
 COPY --from=build /opt/disco /opt/disco
 ENV PATH=/opt/disco/bin:$PATH \
@@ -30,4 +32,4 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=2s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"DISCO_PORT\"]}/health', timeout=2)"]
-ENTRYPOINT ["python", "-m", "server"]
+ENTRYPOINT ["tini", "--", "python", "-m", "server"]

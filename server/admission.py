@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +27,7 @@ Refuse = Callable[[bytes, bytes, Headers], bytes | None]
 """Takes method, URL and headers of a request; gives the whole answer, or None where the request is let in."""
 
 
+_CLOSING = b"\r\nconnection: close\r\n"
 REPEATED_SECONDS = 0.01
 """So long a refusal is told in the words of the one before."""
 
@@ -79,6 +81,7 @@ class Admission:
         told = answer.describe(error)
         lines = [
             f"HTTP/1.1 {told.status} {HTTPStatus(told.status).phrase}",
+            f"date: {formatdate(usegmt=True)}",
             "content-type: application/json",
             f"content-length: {len(told.body)}",
             *(f"{name}: {value}" for name, value in told.headers.items()),
@@ -153,7 +156,9 @@ class AdmittingProtocol(BoundedProtocol):
             super().on_message_complete()
             return
         self._completed = True
-        self.transport.write(self._refusal)
+        # As the application does, which keeps no connection of HTTP/1.0.
+        closing = not self.parser.should_keep_alive() or self.parser.get_http_version() == "1.0"
+        self.transport.write(self._refusal.replace(b"\r\n", _CLOSING, 1) if closing else self._refusal)
         self._refusal = None
-        if not self.parser.should_keep_alive():
+        if closing:
             self.transport.close()

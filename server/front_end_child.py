@@ -21,7 +21,8 @@ from litestar import Litestar
 from bundle.errors import DiscoError
 from server.admission import AdmittingProtocol
 from server.app import create_app
-from server.front_end_process import PATIENCE
+from server.errors import BundleConflictError
+from server.front_end_process import PATIENCE, Start
 from server.handover import Taker
 from server.logs import configure_logging
 from server.memory import settle
@@ -48,7 +49,8 @@ def main() -> None:
 async def serve(talk: socket.socket, joint: socket.socket) -> None:
     """Serve what comes over `joint` as the first message says, and tell whether that works."""
     reader, writer = await asyncio.open_unix_connection(sock=talk)
-    settings: ServerSettings = await receive(reader)
+    settings, versions = start = await receive(reader)
+    assert isinstance(start, Start)
     configure_logging(settings.log_level, as_json=settings.json_logs)
 
     async def answer(question: Question) -> object:
@@ -65,8 +67,11 @@ async def serve(talk: socket.socket, joint: socket.socket) -> None:
         app = create_app(settings, ask_all)
         server = _HandedServer(app, settings, joint)
         async with app.lifespan():
+            served = app.state.front_end.versions
+            if versions and served != versions:
+                raise BundleConflictError("a bundle has changed on disk, and the other front ends serve it as it was")
             settle()
-            send(writer, None)
+            send(writer, served)
             talking = asyncio.create_task(line.run())
             await server.serve()
             talking.cancel()

@@ -5,7 +5,8 @@ Owns the child's life and what the two say to each other; `server.front_end_chil
 
 import asyncio
 import socket
-from typing import Any, Self
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Self
 
 from bundle.errors import DiscoError
 from server.children import end_of, start_child
@@ -13,7 +14,7 @@ from server.errors import DisconnectedError
 from server.handover import Giver
 from server.messages import Handle, Line, receive, send
 from server.settings import ServerSettings
-from server.siblings import Question
+from server.siblings import Question, Versions
 
 LONGEST_START = 180.0
 STOP_PATIENCE = 5.0
@@ -21,12 +22,23 @@ STOP_PATIENCE = 5.0
 PATIENCE: dict[Question, float] = {"health": 2.0, "metrics": 5.0, "reload": 180.0, "drain": 2.0}
 
 
+class Start(NamedTuple):
+    """The first message to a child, which answers with the Versions that it serves, or the DiscoError that it met."""
+
+    settings: ServerSettings
+    versions: Versions
+    """Those it has to serve, as its siblings do; empty where it is the first."""
+
+
 class FrontEndProcess:
     """A front end that has been started and has not been stopped; an asynchronous context manager."""
 
-    def __init__(self, settings: ServerSettings, handle: Handle) -> None:
+    versions: Versions
+    """What it served when it was started."""
+
+    def __init__(self, start: Start, handle: Handle) -> None:
         """`handle` answers what the front end asks."""
-        self._settings = settings
+        self._start = start
         self._handle = handle
 
     @property
@@ -44,11 +56,12 @@ class FrontEndProcess:
 
         Raises:
             DiscoError: what opening the application raises in the child.
-            DisconnectedError: the child died on the way, or took too long.
+            DisconnectedError: there could be no child, it died on the way, or it took too long.
         """
-        (talk, their_talk), (joint, their_joint) = socket.socketpair(), socket.socketpair()
-        with their_talk, their_joint:
-            self._process = await start_child("server.front_end_child", their_talk, their_joint)
+        try:
+            talk, joint = await self._start_child()
+        except OSError as error:
+            raise DisconnectedError(f"a front end cannot be started: {error.strerror}") from error
         self._giver = Giver(joint)
         reader, self._writer = await asyncio.open_unix_connection(sock=talk)
         self._line = Line(reader, self._writer, self._handle)
@@ -64,7 +77,7 @@ class FrontEndProcess:
         """Let it finish what it has, for as long as the settings allow, then end it."""
         self._giver.finish()
         try:
-            await asyncio.wait_for(self._process.wait(), self._settings.drain_seconds + STOP_PATIENCE)
+            await asyncio.wait_for(self._process.wait(), self._start.settings.drain_seconds + STOP_PATIENCE)
         except TimeoutError:
             pass
         finally:
@@ -93,9 +106,22 @@ class FrontEndProcess:
         if self._process.returncode is None:
             self._process.kill()
 
+    async def _start_child(self) -> tuple[socket.socket, socket.socket]:
+        """Returns our ends of the two sockets."""
+        with ExitStack() as ours, ExitStack() as theirs:
+            pairs = []
+            for _ in range(2):
+                own, other = socket.socketpair()
+                ours.enter_context(own)
+                theirs.enter_context(other)
+                pairs.append((own, other))
+            (talk, their_talk), (joint, their_joint) = pairs
+            self._process = await start_child("server.front_end_child", their_talk, their_joint)
+            ours.pop_all()
+            return talk, joint
+
     async def _await_start(self, reader: asyncio.StreamReader) -> None:
-        # It answers with None once it works, or with the DiscoError that it met.
-        send(self._writer, self._settings)
+        send(self._writer, self._start)
         try:
             async with asyncio.timeout(LONGEST_START):
                 answer = await receive(reader)
@@ -105,6 +131,7 @@ class FrontEndProcess:
             raise DisconnectedError(f"front end {self.pid} has ended while it started ({await self.ended()})") from None
         if isinstance(answer, DiscoError):
             raise answer
+        self.versions = answer
 
     async def _close(self) -> None:
         self.kill()

@@ -7,11 +7,12 @@ import re
 
 LONGEST_HEAD = 4096
 
+# Lines that every parser reads alike: a token, a colon, and nothing but printable ASCII behind it.
+_PLAIN = re.compile(rb"POST ([!-~]+) HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+")
 # Without these a request is read to its end by its length alone, and answered over a connection that stays open.
 _UNUSUAL = re.compile(
-    rb"\r\n(?:expect|transfer-encoding|upgrade|x-request-id)\s*:"
-    rb"|\r\nconnection\s*:(?!\s*keep-alive\s*\r\n)"
-    rb"|[\r\n][ \t]",  # a header's value that goes on in the next line
+    rb"\r\n(?:expect|transfer-encoding|upgrade|x-request-id|proxy-connection):"
+    rb"|\r\nconnection:(?![\t ]*keep-alive[\t ]*\r\n)",
     re.IGNORECASE,
 )
 _LENGTH = re.compile(rb"\r\ncontent-length([^\r]*)", re.IGNORECASE)
@@ -28,9 +29,8 @@ def plain_post(data: bytes) -> bytes | None:
     if end < 0:
         return None
     head = data[: end + 2]
-    line = head.find(b"\r\n")
-    url, _, version = head[5:line].partition(b" ")
-    if version != b"HTTP/1.1" or _UNUSUAL.search(head):
+    plain = _PLAIN.fullmatch(head)
+    if plain is None or _UNUSUAL.search(head):
         return None
     lengths = _LENGTH.findall(head)
-    return url if lengths == [b": %d" % (len(data) - end - 4)] else None
+    return plain[1] if lengths == [b": %d" % (len(data) - end - 4)] else None

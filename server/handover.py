@@ -64,19 +64,34 @@ class Taker:
         self._joint = joint
         self._take = take
         self._finish = finish
+        self._untold = 0
+        self._waits_to_tell = False
         asyncio.get_running_loop().add_reader(joint, self._receive)
 
     def closed(self) -> None:
-        """Tell the giver that one of the connections is closed."""
-        try:
-            self._joint.send(_BYTE)
-        except OSError:
-            return  # the giver is gone, or so far behind that it will not miss one
+        """Tell the giver that one of the connections is closed, as soon as it can be told."""
+        self._untold += 1
+        self._tell()
 
     def close(self) -> None:
         """Let go of the socket."""
         asyncio.get_running_loop().remove_reader(self._joint)
+        asyncio.get_running_loop().remove_writer(self._joint)
         self._joint.close()
+
+    def _tell(self) -> None:
+        try:
+            self._untold -= self._joint.send(_BYTE * self._untold)
+        except BlockingIOError:
+            pass  # the giver is behind
+        except OSError:
+            self._untold = 0  # the giver is gone
+        if self._waits_to_tell != bool(self._untold):
+            self._waits_to_tell = not self._waits_to_tell
+            if self._waits_to_tell:
+                asyncio.get_running_loop().add_writer(self._joint, self._tell)
+            else:
+                asyncio.get_running_loop().remove_writer(self._joint)
 
     def _receive(self) -> None:
         try:

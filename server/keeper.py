@@ -7,16 +7,16 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bundle.errors import DiscoError
 from server.aggregation import Succession
-from server.errors import DisconnectedError
-from server.front_end_process import FrontEndProcess
+from server.errors import BundleConflictError, DisconnectedError
+from server.front_end_process import FrontEndProcess, Start
 from server.messages import Handle
-from server.metrics import RESTARTS, RESTARTS_HELP
+from server.metrics import READY, READY_HELP, RESTARTS, RESTARTS_HELP
 from server.settings import ServerSettings
-from server.siblings import Question
+from server.siblings import Question, Versions
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +33,16 @@ MOST_MISSES = 3
 class Keeper:
     """One front end, replaced when it dies."""
 
-    def __init__(self, number: int, settings: ServerSettings, handle: Handle) -> None:
-        """`handle` answers what it asks of all front ends."""
+    def __init__(self, number: int, settings: ServerSettings, handle: Handle, versions: Versions) -> None:
+        """`handle` answers what it asks of all front ends.
+
+        `versions` is shared by them all: what one of them serves, and what the others therefore have to.
+        """
         self.name = f"front end {number}"
         self.turn = -1
         self._settings = settings
         self._handle = handle
+        self._versions = versions
         self._front_end: FrontEndProcess | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._counted = Succession()
@@ -79,16 +83,18 @@ class Keeper:
         return self._front_end is not None and self._front_end.give(connection)
 
     async def ask(self, question: Question) -> Any:
-        """Its answer, or the DiscoError for which there is none; of metrics then what it has counted, as is known."""
+        """Its answer, or the DiscoError for which there is none; of metrics then what it is known to have counted."""
         front_end = self._front_end
         try:
             if front_end is None:
                 raise DisconnectedError(f"{self.name} is being restarted")
             answer = await front_end.ask(question)
         except DiscoError as error:
-            return self._counted.known() if question == "metrics" else error
+            return self._known() if question == "metrics" else error
         if question == "metrics":
-            return self._counted.told(answer) if front_end is self._front_end else self._counted.known()
+            return self._counted.told(answer) if front_end is self._front_end else self._known()
+        if question == "reload":
+            self._versions.update(answer.bundle_versions)
         return answer
 
     def kill(self) -> None:
@@ -97,16 +103,23 @@ class Keeper:
         if self._front_end is not None:
             self._front_end.kill()
 
+    def _known(self) -> list[Metric]:
+        """The metrics of a front end that is not there, or silent."""
+        return [*self._counted.known(), GaugeMetricFamily(READY, READY_HELP, value=0)]
+
     async def _keep(self) -> None:
         while not self._closing.is_set():
             began = time.monotonic()
             try:
                 await self._serve_with_one()
-            except DiscoError as error:
+            except Exception as error:  # whatever it was, it is tried again
                 if not self._opened.done():
                     self._opened.set_exception(error)
                     return
-                logger.error("%s cannot be restarted: %s", self.name, error)
+                if isinstance(error, DiscoError):
+                    logger.error("%s cannot be restarted: %s", self.name, error)
+                else:
+                    logger.exception("%s cannot be restarted", self.name)
             finally:
                 self._front_end = None
             if time.monotonic() - began > LONGEST_BACKOFF:
@@ -121,7 +134,11 @@ class Keeper:
         Raises:
             DiscoError: it cannot be started.
         """
-        async with FrontEndProcess(self._settings, self._handle) as front_end:
+        start = Start(self._settings, dict(self._versions))
+        async with FrontEndProcess(start, self._handle) as front_end:
+            if self._versions and self._versions != front_end.versions:
+                raise BundleConflictError("a bundle was replaced while it was being opened")
+            self._versions.update(front_end.versions)
             self._front_end = front_end
             if not self._opened.done():
                 self._opened.set_result(None)
@@ -134,6 +151,7 @@ class Keeper:
                 ended.cancel()
                 return
             logger.error("%s has ended (%s) and will be restarted", self.name, ended.result())
+            self._front_end = None  # no answer that is still on its way counts any more
             self._counted.ended(CounterMetricFamily(RESTARTS, RESTARTS_HELP, value=1))
 
     async def _watch(self, front_end: FrontEndProcess) -> None:
@@ -146,5 +164,7 @@ class Keeper:
                 self._missed = 0
             except DisconnectedError:
                 self._missed += 1
+            except DiscoError:
+                self._missed = 0  # not what was asked for, but an answer
         logger.error("%s does not answer and is killed", self.name)
         front_end.kill()

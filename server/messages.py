@@ -25,8 +25,12 @@ Handle = Callable[[Any], Awaitable[Any]]
 
 def send(writer: asyncio.StreamWriter, message: object) -> None:
     """Put a message on its way."""
+    writer.write(_packed(message))
+
+
+def _packed(message: object) -> bytes:
     payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    writer.write(_LENGTH.pack(len(payload)) + payload)
+    return _LENGTH.pack(len(payload)) + payload
 
 
 async def receive(reader: asyncio.StreamReader) -> Any:
@@ -87,6 +91,8 @@ class Line:
                         asked.set_result(content)
         except (EOFError, OSError):
             pass
+        except Exception:  # nothing that comes after it can be told apart any more
+            logger.exception("a message of another process could not be read, so the connection to it is closed")
         finally:
             for asked in self._asked.values():
                 if not asked.done():
@@ -99,11 +105,11 @@ class Line:
 
     async def _answer(self, number: int, question: object) -> None:
         try:
-            content = await self._handle(question)
+            answer = _packed((number, False, await self._handle(question)))
         except DiscoError as error:
-            content = error
+            answer = _packed((number, False, error))
         except Exception as error:  # whoever has asked decides what to do about it
             logger.exception("a question of another process could not be answered")
-            content = PeerError(f"{type(error).__name__}; the log says where")
+            answer = _packed((number, False, PeerError(f"{type(error).__name__}; the log says where")))
         if not self._writer.is_closing():
-            send(self._writer, (number, False, content))
+            self._writer.write(answer)

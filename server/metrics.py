@@ -28,6 +28,7 @@ BATCH_ITEMS = tuple(2**i for i in range(11))
 AGREEMENT = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 BATCH_TOKENS = tuple(2**i for i in range(3, 18))
 
+READY, READY_HELP = "disco_ready", "1 while /ready answers 200, else 0."
 RESTARTS, RESTARTS_HELP = "disco_front_end_restarts", "Front ends restarted after they died."
 
 
@@ -195,7 +196,7 @@ class Metrics:
         # One that dies is counted by whoever keeps it alive.
         Counter(RESTARTS, RESTARTS_HELP, registry=registry)
         self.shadow = ShadowMetrics(registry)
-        self.ready = Gauge("disco_ready", "1 while /ready answers 200, else 0.", registry=registry)
+        self.ready = Gauge(READY, READY_HELP, registry=registry)
         self.serving = Info("disco_serving", "What is served, and by which version.", ["model"], registry=registry)
 
     def declare(self, *, routes: dict[str, list[int]], error_types: list[str]) -> None:

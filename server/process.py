@@ -25,6 +25,8 @@ def run(settings: ServerSettings) -> None:
         DiscoError: the bundle cannot be served, or the API keys or the TLS certificate cannot be read.
         SystemExit: the address cannot be listened on; uvicorn has logged why.
     """
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload yet
     app = create_app(settings)
     config = configure(app, settings, AdmittingProtocol)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

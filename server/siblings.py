@@ -13,6 +13,8 @@ from server.runtime import Runtime
 from server.schemas import Reloaded
 
 Question = Literal["health", "metrics", "reload", "drain"]
+Versions = dict[str, str]
+"""The bundle version that is served under each model's name."""
 Ask = Callable[[Question], Awaitable[list[Any]]]
 """Asks every front end; in the place of an answer stands the DiscoError for which there is none."""
 
@@ -33,6 +35,11 @@ class FrontEnd:
         self._runtime = runtime
         self._metrics = metrics
 
+    @property
+    def versions(self) -> Versions:
+        """What it serves."""
+        return {model.name: model.info.bundle_version for model in self._runtime.models}
+
     async def answer(self, question: Question) -> object:
         """What is asked: a Health, the families of all metrics, or a Reloaded.
 
@@ -46,8 +53,7 @@ class FrontEnd:
             case "metrics":
                 return list(self._metrics.registry.collect())
             case "reload":
-                replaced = await runtime.reload()
-                return Reloaded(replaced, {model.name: model.info.bundle_version for model in runtime.models})
+                return Reloaded(await runtime.reload(), self.versions)
             case "drain":
                 runtime.draining = True
                 return Health(runtime.healthy, runtime.ready)

@@ -2,7 +2,7 @@
 them what one is asked, and ends them in good order. Knows no HTTP.
 
 The kernel would share connections out as well (SO_REUSEPORT), but by chance: of four, all go to the same of two front
-ends every eighth time, and stay there. Nor is a connection lost here with a front end that had not accepted it yet.
+ends every eighth time, and stay there.
 """
 
 import asyncio
@@ -20,13 +20,15 @@ from bundle.errors import DiscoError
 from server.errors import AddressError
 from server.keeper import Keeper
 from server.settings import ServerSettings
-from server.siblings import Question
+from server.siblings import Question, Versions
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 # So long nothing is accepted after something could not be: the process has no file descriptor left.
 BREATH = 0.1
+# So long until a connection is offered again that no front end could take: none is there, or all are behind.
+FULL = 0.01
 
 
 def run(settings: ServerSettings) -> None:
@@ -44,17 +46,21 @@ class Supervisor:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._keepers = [Keeper(number, settings, self.ask) for number in range(settings.front_ends)]
+        versions: Versions = {}
+        self._keepers = [Keeper(number, settings, self.ask, versions) for number in range(settings.front_ends)]
         self._turns = count()
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """See `run` of this module."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end)
+        loop.add_signal_handler(signal.SIGINT, partial(self._end, hurry=True))
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # there is nothing to reload yet
         try:
-            for opened in await asyncio.gather(*(keeper.open() for keeper in self._keepers), return_exceptions=True):
-                if isinstance(opened, BaseException):
-                    raise opened
+            if not await self._open():
+                return
             with _listen(self._settings.host, self._settings.port) as listener:
                 await self._serve(listener)
         finally:
@@ -71,14 +77,25 @@ class Supervisor:
         return [keeper.silent for keeper in self._keepers]
 
     async def ask(self, question: Question) -> list[Any]:
-        """What every front end answers; in the keeper of an answer, the DiscoError for which there is none."""
+        """What every front end answers; in the place of an answer the DiscoError for which there is none."""
         return await asyncio.gather(*(keeper.ask(question) for keeper in self._keepers))
 
+    async def _open(self) -> bool:
+        """Start all front ends; False where the server is to end before they work."""
+        opening = asyncio.gather(*(keeper.open() for keeper in self._keepers), return_exceptions=True)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            return False
+        for opened in await opening:
+            if isinstance(opened, BaseException):
+                raise opened
+        return True
+
     async def _serve(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._end)
-        loop.add_signal_handler(signal.SIGINT, partial(self._end, hurry=True))
-        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
         host, port = listener.getsockname()[:2]
         logger.info("%d front ends listen on %s, port %d", len(self._keepers), host, port)
         accepting = asyncio.create_task(self._accept(listener))
@@ -99,15 +116,19 @@ class Supervisor:
                 await asyncio.sleep(BREATH)
                 continue
             with connection:
-                self._hand_over(connection)
+                while not self._hand_over(connection):  # meanwhile others wait where the kernel keeps them
+                    await asyncio.sleep(FULL)
 
-    def _hand_over(self, connection: socket.socket) -> None:
-        """Give it to whoever has fewest, of several to the one whose last is longest ago; to those that hang last."""
+    def _hand_over(self, connection: socket.socket) -> bool:
+        """Give it to whoever has fewest, of several to the one whose last is longest ago, to those that hang last.
+
+        False where nobody takes it now.
+        """
         for keeper in sorted(self._keepers, key=lambda keeper: (keeper.silent, keeper.held, keeper.turn)):
             if keeper.give(connection):
                 keeper.turn = next(self._turns)
-                return
-        logger.error("no front end takes connections; one was closed")
+                return True
+        return False
 
     def _end(self, *, hurry: bool = False) -> None:
         if self._stop.is_set():  # whoever asks twice wants no end of work

@@ -226,9 +226,15 @@ def test_a_refusal_is_told_when_the_request_has_come_and_the_connection_goes_on(
 
 def test_a_client_that_wants_no_more_is_left_alone() -> None:
     async def main() -> None:
-        connection = Connection()
-        assert await connection.receive(request(b"{}", "connection: close")) == REFUSAL
-        assert connection.wire.closed
+        for last in (
+            request(b"{}", "connection: close"),
+            request(b"{}", "connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ):
+            connection = Connection()
+            told = await connection.receive(last)
+            assert told.replace(b"connection: close\r\n", b"") == REFUSAL
+            assert b"\r\nconnection: close\r\n" in told
+            assert connection.wire.closed
 
     asyncio.run(main())
 
@@ -313,6 +319,16 @@ UNUSUAL = [
 NEVER_REFUSED = [request().replace(b"/embed", b"/info")]
 LAST_REQUESTS = [
     b"",
+    # What not every parser reads alike, or ours refuses.
+    request(b"{}", "x: y\ntransfer-encoding: chunked"),
+    request(b"{}", "x: y\nconnection: close"),
+    request(b"{}", "x: y\rz"),
+    request(b"{}", "x: \0"),
+    request(b"{}", "no colon"),
+    request(b"{}", "x : y"),
+    request(b"{}", "x: y", " folded"),
+    request().replace(b"/embed", b"/em\x01bed"),
+    request(b"{}", "proxy-connection: close"),
     request(b"{}", "connection: close"),
     request(b"{}", "Connection: keep-alive, close"),
     request().replace(b"HTTP/1.1", b"HTTP/1.0"),

@@ -67,6 +67,19 @@ def test_the_giver_knows_how_many_connections_the_taker_has() -> None:
     join(scenario)
 
 
+def test_no_closed_connection_is_forgotten_while_the_giver_is_behind() -> None:
+    async def scenario(giver: Giver, taker: Taker, _taken: list[socket.socket], _finished: asyncio.Event) -> None:
+        giver.held = many = 5_000  # more than there is room for between them
+        for _ in range(many):
+            taker.closed()
+        assert giver.held == many, "nothing was read meanwhile"
+        await until(lambda: giver.held == 0)
+        taker.closed()
+        await until(lambda: giver.held == -1)
+
+    join(scenario)
+
+
 def test_the_end_comes_after_everything_that_was_given() -> None:
     async def scenario(giver: Giver, _: Taker, taken: list[socket.socket], finished: asyncio.Event) -> None:
         clients = [give_one(giver) for _ in range(20)]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import httpx
 
@@ -26,9 +27,14 @@ SLOWLY = ("--workers", "1", "--max-batch-items", "1", "--max-client-batch-size",
 class Server:
     """A running `python -m server`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
         self.process = process
         self.url = url
+        self._log = log
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text()
 
     def metric(self, name: str) -> float:
         lines = httpx.get(f"{self.url}/metrics").text.splitlines()
@@ -36,8 +42,8 @@ class Server:
 
     def stop(self) -> str:
         self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=30)
-        return log
+        self.process.wait(timeout=30)
+        return self.log()
 
 
 @contextmanager
@@ -45,15 +51,16 @@ def serving(bundle: Path, *flags: str, verify: ssl.SSLContext | bool = True) -> 
     """`verify`: what tells that a certificate is to be trusted, for a server with TLS."""
     port = free_port()
     command = [sys.executable, "-m", "server", "--bundle", str(bundle), "--port", str(port), *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    server = Server(process, f"{'http' if verify is True else 'https'}://127.0.0.1:{port}")
-    try:
-        until(lambda: process.poll() is not None or answers(f"{server.url}/ready", verify))
-        assert process.poll() is None, process.communicate()[1]
-        yield server
-    finally:
-        process.kill()
-        process.communicate()
+    with NamedTemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        server = Server(process, f"{'http' if verify is True else 'https'}://127.0.0.1:{port}", Path(log.name))
+        try:
+            until(lambda: process.poll() is not None or answers(f"{server.url}/ready", verify))
+            assert process.poll() is None, server.log()
+            yield server
+        finally:
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:

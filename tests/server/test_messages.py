@@ -115,3 +115,30 @@ def test_when_one_end_hangs_up_what_the_other_has_asked_fails_at_once() -> None:
             await one.ask("and now?", patience=3600)
 
     talk(scenario, echo, never)
+
+
+def test_an_answer_that_cannot_be_sent_is_an_error_of_whoever_has_asked(caplog: pytest.LogCaptureFixture) -> None:
+    async def unsendable(_: Any) -> Any:
+        return lambda: None
+
+    async def scenario(one: Line, _: Line) -> None:
+        with pytest.raises(PeerError):
+            await one.ask("?", patience=10)
+
+    talk(scenario, other=unsendable)
+    assert "could not be answered" in caplog.text
+
+
+def test_a_message_that_cannot_be_read_ends_the_connection_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        (_, writer), ends = [await asyncio.open_unix_connection(sock=end) for end in socket.socketpair()]
+        line = Line(*ends, echo)
+        running = asyncio.create_task(line.run())
+        writer.write(b"\0\0\0\3abc")
+        await running
+        with pytest.raises(DisconnectedError):
+            await line.ask("?", patience=10)
+        writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert "could not be read" in caplog.text

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -244,10 +246,55 @@ def test_a_changed_bundle_is_loaded_by_both_after_sighup_and_after_an_operators_
         assert "damaged" in answer.json()["error"]
         assert signs() == before
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: signs() == before)
+        until(lambda: all(f"front end {number}: not reloaded: " in server.log() for number in range(2)))
+        assert signs() == before
         log = server.stop()
     assert "front end 0: reloaded: tiny" in log
     assert "front end 1: reloaded: tiny" in log
+
+
+def test_one_that_is_replaced_serves_what_the_others_serve_or_nothing(tmp_path: Path) -> None:
+    path = build_tiny_bundle(tmp_path / "tiny").path
+    with serving_pair(path, "--cache-bytes", "0") as server:
+        before = embed(server).json()
+        build_tiny_bundle(path, scale=-1.0)
+        os.kill(children(server.process.pid)[0], signal.SIGKILL)
+        until(lambda: "front end 0 cannot be restarted: a bundle has changed on disk" in server.log())
+        assert all(embed(server).json() == before for _ in range(4))
+        assert server.metric("disco_ready") == 0
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+        assert all(embed(server).json() != before for _ in range(4))
+        assert server.metric("disco_ready") == 1
+
+
+def test_a_burst_of_connections_waits_rather_than_being_cut_off(tiny_bundle: Bundle) -> None:
+    many = 700  # more than are on their way to two front ends at a time
+    with serving_pair(tiny_bundle.path) as server, ExitStack() as open_until_the_end:
+        for front_end in children(server.process.pid):
+            os.kill(front_end, signal.SIGSTOP)
+        address = "127.0.0.1", int(server.url.rsplit(":", 1)[1])
+        connections = [open_until_the_end.enter_context(socket.create_connection(address)) for _ in range(many)]
+        for connection in connections:
+            connection.sendall(b"GET /info HTTP/1.1\r\nhost: x\r\n\r\n")
+        for front_end in children(server.process.pid):
+            os.kill(front_end, signal.SIGCONT)
+        for connection in connections:
+            connection.settimeout(30)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_sigterm_while_it_starts_ends_it_in_good_order(tiny_bundle: Bundle, seconds: float) -> None:
+    command = [sys.executable, "-m", "server", "--bundle", str(tiny_bundle.path), "--port", str(free_port()), *PAIR]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        until(lambda: bool(children(process.pid)))
+        time.sleep(seconds)
+        front_ends = children(process.pid)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    until(lambda: not any(map(is_running, front_ends)))
 
 
 def test_what_cannot_be_served_is_told_once_and_none_is_left_running(tmp_path: Path) -> None:
