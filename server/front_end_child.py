@@ -42,6 +42,8 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     faulthandler.enable()  # a crash shows where, on stderr
     talk, joint = (socket.socket(fileno=int(argument)) for argument in sys.argv[1:3])
+    for end in (talk, joint):
+        end.set_inheritable(False)  # its engines are not to have them
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(talk, joint))
 
@@ -73,6 +75,7 @@ async def serve(talk: socket.socket, joint: socket.socket) -> None:
             settle()
             send(writer, served)
             talking = asyncio.create_task(line.run())
+            talking.add_done_callback(lambda _: server.finish())  # the supervisor is gone
             await server.serve()
             talking.cancel()
     except* DiscoError as failures:  # Litestar's lifespan wraps what it raises into a group
@@ -99,6 +102,11 @@ class _HandedServer(uvicorn.Server):
         super().__init__(configure(app, settings, partial(_HandedProtocol, closed=self._tell_closed)))
         self._joint = joint
         self._adopting: set[asyncio.Task[None]] = set()
+
+    def finish(self) -> None:
+        """Serve what was handed over, and no more."""
+        self._taker.finish()
+        self._finish()
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # uvicorn's is a generator
         return nullcontext()

@@ -59,7 +59,7 @@ class Taker:
     """The end of the process that serves connections."""
 
     def __init__(self, joint: socket.socket, take: Callable[[socket.socket], None], finish: Callable[[], None]) -> None:
-        """`take` is called with every connection, `finish` once when no more will come. `joint` is this end's."""
+        """`take` is called with every connection, `finish` when no more will come. `joint` is this end's."""
         joint.setblocking(False)
         self._joint = joint
         self._take = take
@@ -72,6 +72,15 @@ class Taker:
         """Tell the giver that one of the connections is closed, as soon as it can be told."""
         self._untold += 1
         self._tell()
+
+    def finish(self) -> None:
+        """Take what was given still, and no more: the giver is gone.
+
+        Where it had not read all that it was told, the kernel calls that an error of the socket, and uvloop looks at it
+        no more.
+        """
+        while self._receive():
+            pass
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -93,11 +102,12 @@ class Taker:
             else:
                 asyncio.get_running_loop().remove_writer(self._joint)
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take one; False where none is there."""
         try:
             byte, descriptors, _, _ = socket.recv_fds(self._joint, 1, 1)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             byte, descriptors = b"", []
         for descriptor in descriptors:
@@ -107,3 +117,4 @@ class Taker:
         if not byte:
             asyncio.get_running_loop().remove_reader(self._joint)
             self._finish()
+        return bool(byte)

@@ -3,6 +3,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from server.handover import Giver, Taker
 
@@ -128,3 +129,28 @@ def test_a_taker_that_is_gone_or_takes_nothing_is_told_apart_by_false() -> None:
         giver.close()
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_a_giver_gave_before_it_died_behind_with_its_work_is_taken(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        taken: list[socket.socket] = []
+        finished = asyncio.Event()
+        giver, taker = Giver(ours), Taker(theirs, taken.append, finished.set)
+        clients = [give_one(giver) for _ in range(40)]
+        for _ in range(3):
+            taker.closed()
+        giver.close()  # with three answers unread
+        await asyncio.sleep(0.05)
+        taker.finish()
+        assert finished.is_set()
+        assert len(taken) == 40
+        taker.close()
+        for connection in [*taken, *clients]:
+            connection.close()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
