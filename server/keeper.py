@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -33,16 +34,13 @@ MOST_MISSES = 3
 class Keeper:
     """One front end, replaced when it dies."""
 
-    def __init__(self, number: int, settings: ServerSettings, handle: Handle, versions: Versions) -> None:
-        """`handle` answers what it asks of all front ends.
-
-        `versions` is shared by them all: what one of them serves, and what the others therefore have to.
-        """
+    def __init__(self, number: int, settings: ServerSettings, handle: Handle, served: Callable[[], Versions]) -> None:
+        """`handle` answers what it asks of all front ends; `served` tells what those that are there serve."""
         self.name = f"front end {number}"
         self.turn = -1
         self._settings = settings
         self._handle = handle
-        self._versions = versions
+        self._served = served
         self._front_end: FrontEndProcess | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._counted = Succession()
@@ -74,6 +72,11 @@ class Keeper:
         return self._front_end.held if self._front_end else 0
 
     @property
+    def versions(self) -> Versions:
+        """What it serves; nothing while it is not there."""
+        return self._front_end.versions if self._front_end else {}
+
+    @property
     def silent(self) -> bool:
         """Whether it did not answer when it was looked at last."""
         return self._missed > 0
@@ -94,7 +97,7 @@ class Keeper:
         if question == "metrics":
             return self._counted.told(answer) if front_end is self._front_end else self._known()
         if question == "reload":
-            self._versions.update(answer.bundle_versions)
+            front_end.versions = answer.bundle_versions
         return answer
 
     def kill(self) -> None:
@@ -134,11 +137,9 @@ class Keeper:
         Raises:
             DiscoError: it cannot be started.
         """
-        start = Start(self._settings, dict(self._versions))
-        async with FrontEndProcess(start, self._handle) as front_end:
-            if self._versions and self._versions != front_end.versions:
+        async with FrontEndProcess(Start(self._settings, self._served()), self._handle) as front_end:
+            if self._served() not in ({}, front_end.versions):
                 raise BundleConflictError("a bundle was replaced while it was being opened")
-            self._versions.update(front_end.versions)
             self._front_end = front_end
             if not self._opened.done():
                 self._opened.set_result(None)

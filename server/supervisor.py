@@ -46,8 +46,7 @@ class Supervisor:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        versions: Versions = {}
-        self._keepers = [Keeper(number, settings, self.ask, versions) for number in range(settings.front_ends)]
+        self._keepers = [Keeper(number, settings, self.ask, self._served) for number in range(settings.front_ends)]
         self._turns = count()
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -79,6 +78,10 @@ class Supervisor:
     async def ask(self, question: Question) -> list[Any]:
         """What every front end answers; in the place of an answer the DiscoError for which there is none."""
         return await asyncio.gather(*(keeper.ask(question) for keeper in self._keepers))
+
+    def _served(self) -> Versions:
+        """What the front ends that are there serve; where none is, whatever lies on disk is right."""
+        return next((keeper.versions for keeper in self._keepers if keeper.versions), {})
 
     async def _open(self) -> bool:
         """Start all front ends; False where the server is to end before they work."""

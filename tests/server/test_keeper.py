@@ -83,12 +83,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def keep(scenario: Scenario, versions: Versions | None = None) -> None:
+def keep(scenario: Scenario, served: Versions | None = None) -> None:
     async def handle(_: object) -> None:
         raise AssertionError
 
     async def main() -> None:
-        one = Keeper(0, ServerSettings(front_ends=2, workers=2), handle, {} if versions is None else versions)
+        one = Keeper(0, ServerSettings(front_ends=2, workers=2), handle, lambda: served or {})
         try:
             await one.open()
             await scenario(one)
@@ -168,21 +168,25 @@ def test_what_one_has_counted_outlives_it_and_the_place_is_not_ready(fake: type[
     keep(scenario)
 
 
-def test_the_next_one_has_to_serve_what_was_served_or_replaced_last(fake: type[FakeFrontEnd]) -> None:
+def test_it_has_to_serve_what_the_others_serve(fake: type[FakeFrontEnd]) -> None:
+    others = {"a": "1"}
+
     async def scenario(one: Keeper) -> None:
+        assert one.versions == {"a": "1"}
         fake.answer = staticmethod(lambda question: Reloaded(["a"], {"a": "2"}) if question == "reload" else counted(0))
         await one.ask("reload")
-        fake.disk = {"a": "2"}
+        assert one.versions == {"a": "2"}
+        fake.failures += [PeerError("no")] * 100
         fake.current.kill()
-        await until(lambda: len(fake.starts) == 2)
+        await until(lambda: one.versions == {})
 
-    keep(scenario)
-    assert [start.versions for start in fake.starts] == [{}, {"a": "2"}]
+    keep(scenario, served=others)
+    assert all(start.versions == others for start in fake.starts)
 
 
-def test_front_ends_that_opened_different_bundles_are_refused() -> None:
+def test_one_that_opened_another_bundle_than_the_others_is_refused() -> None:
     async def nothing(_: Keeper) -> None:
         raise AssertionError
 
     with pytest.raises(BundleConflictError, match="replaced while"):
-        keep(nothing, versions={"a": "0"})
+        keep(nothing, served={"a": "0"})
