@@ -116,7 +116,7 @@ def acceptance_table() -> str:
         lines.append(f"| {test} | {goal.must_hold} | {goal.told(*figures)} | {verdict} |")
     newest = max((json.loads(path.read_text()) for path in ACCEPTANCE.glob("*.json")), key=lambda one: one["date"])
     machine = f"{newest['cores']} cores, {newest['processor']}, {newest['date'][:10]}"
-    note = f"{machine}, `make test-all`; why what does not hold does not is in [the log](LOG.md)."
+    note = f"{machine}, `make test-all`; what does not hold, and why, is in [the log](LOG.md)."
     return "\n".join([*lines, "", note])
 
 

@@ -51,8 +51,8 @@ def main() -> None:
 async def serve(talk: socket.socket, joint: socket.socket) -> None:
     """Serve what comes over `joint` as the first message says, and tell whether that works."""
     reader, writer = await asyncio.open_unix_connection(sock=talk)
-    settings, versions = start = await receive(reader)
-    assert isinstance(start, Start)
+    start: Start = await receive(reader)
+    settings = start.settings
     configure_logging(settings.log_level, as_json=settings.json_logs)
 
     async def answer(question: Question) -> object:
@@ -70,7 +70,7 @@ async def serve(talk: socket.socket, joint: socket.socket) -> None:
         server = _HandedServer(app, settings, joint)
         async with app.lifespan():
             served = app.state.front_end.versions
-            if versions and served != versions:
+            if start.versions and served != start.versions:
                 raise BundleConflictError("a bundle has changed on disk, and the other front ends serve it as it was")
             settle()
             send(writer, served)

@@ -52,7 +52,7 @@ class Keeper:
         """Start the front end.
 
         Raises:
-            DiscoError: it cannot serve.
+            DiscoError: it cannot serve; whatever else keeps it from starting is raised as it is.
         """
         self._opened = asyncio.get_running_loop().create_future()
         self._keeping = asyncio.create_task(self._keep())

@@ -289,7 +289,7 @@ def test_sigterm_while_it_starts_ends_it_in_good_order(tiny_bundle: Bundle, seco
     command = [sys.executable, "-m", "server", "--bundle", str(tiny_bundle.path), "--port", str(free_port()), *PAIR]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         until(lambda: bool(children(process.pid)))
-        time.sleep(seconds)
+        time.sleep(seconds)  # early and late in a start, which tells nobody how far it is
         front_ends = children(process.pid)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
