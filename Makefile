@@ -18,11 +18,12 @@ PEERS   := build/peers
 TEACHER := $(PEERS)/models/bundle
 
 .DEFAULT_GOAL := help
-# What the native engine is made of, and the checked build of it.
+# What the native engine is made of, and two builds for its tests.
 NATIVE    := $(wildcard native/src/* native/disco_native/* native/CMakeLists.txt native/pyproject.toml)
 SANITIZED := build/native-sanitize
+TRAPPED   := build/native-tiles
 
-.PHONY: help serve native native-if-possible native-sanitize test test-all lint demo evaluate ladder bench bench-engine bench-peers bench-quick bench-train readme clean
+.PHONY: help serve native native-if-possible native-sanitize native-tiles test test-all lint demo evaluate ladder bench bench-engine bench-peers bench-quick bench-train readme clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,13 +44,20 @@ native-sanitize: $(VENV)/.all  ## its tests once more, with addresses and undefi
 	PYTHONPATH=$(SANITIZED)/site LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/native
 
+native-tiles: $(VENV)/.all  ## its tests with the machine code for AMX, on a CPU that has AVX-512 BF16 alone
+	rm -rf $(TRAPPED)/site
+	$(INSTALL) --no-deps --target $(TRAPPED)/site --config-settings build-dir=$(abspath $(TRAPPED))/cmake \
+		--config-settings cmake.define.DISCO_TRAP_TILES=ON ./native
+	PYTHONPATH=$(TRAPPED)/site $(BIN)/python -m pytest tests/native
+
 test: $(VENV)/.all native-if-possible lint  ## install everything, then lint, check types and run the whole test suite
 	$(BIN)/python -m pytest
 
-test-all: test $(CLIENTS)/.all  ## the same, then what takes minutes: slow tests, other people's clients, schemathesis
+test-all: test $(CLIENTS)/.all  ## the same, then what takes minutes: slow tests, other people's clients, schemathesis, AMX
 	$(BIN)/python -m pytest -m slow
 	PATH="$(abspath $(CLIENTS)/bin):$$PATH" NODE_PATH=$(abspath $(CLIENTS)/node_modules) SERVER_PYTHON=$(abspath $(BIN)/python) \
 		$(CLIENTS)/bin/python -m pytest tests/clients
+	if command -v $(CXX) > /dev/null; then $(MAKE) --no-print-directory native-tiles; fi
 
 lint: $(VENV)/.all  ## formatting, lint, strict types, import rules
 	$(BIN)/ruff format --check .

@@ -102,8 +102,6 @@ def _native_refusal(bundle: Bundle, graph: Graph) -> str | None:
     """Why the native engine cannot run `graph`; None where it can."""
     if (absent := native_package.why_not_loadable()) is not None:
         return absent
-    if "amx_int8" in features() and native_package.wanted_isa() in (None, "amx"):
-        return "its kernels for AMX have been tested by emulation only, so they have to be asked for"
     manifest = bundle.manifest
     try:
         find_weights(

@@ -1,5 +1,6 @@
 """The package disco-native: whether it can be loaded, and which of its instruction sets is wanted. Knows no models."""
 
+import logging
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -7,6 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
+from bundle.native_check import multiplies_right
 
 ISA_VARIABLE = "DISCO_NATIVE_ISA"
 """Names the instruction set to use, instead of the fastest that the CPU has."""
@@ -16,6 +18,8 @@ VERSION = "0.2.0"
 """What this code is written for: both come from one repository, and an older build is only to be built anew."""
 _EXTENSION = f"{PACKAGE}._native"
 _REFERENCE = "generic"
+
+_logger = logging.getLogger(__name__)
 
 
 def why_not_loadable() -> str | None:
@@ -60,17 +64,20 @@ def wanted_isa() -> str | None:
 
 
 def choose_isa(native: ModuleType, isa: str | None) -> str:
-    """`isa`, or the one that is wanted, or the fastest that this CPU has.
+    """`isa`, or the one that is wanted, or the fastest that this CPU has and multiplies right with.
 
     Raises:
         UnsupportedGraphError: none was named, and there are none but the slow reference.
     """
     if named := isa or wanted_isa():
         return named
-    fastest: str = native.instruction_sets()[0]
-    if fastest == _REFERENCE:
-        raise UnsupportedGraphError(
-            "this CPU has no AVX-512 VNNI, which the native engine is made for; "
-            f"{ISA_VARIABLE}={_REFERENCE} runs its slow reference"
-        )
-    return fastest
+    for fastest in native.instruction_sets():
+        if fastest == _REFERENCE:
+            break
+        if multiplies_right(native, fastest):
+            return str(fastest)
+        _logger.warning("%s multiplies wrongly on this CPU and is not used; please report it", fastest)
+    raise UnsupportedGraphError(
+        "this CPU has no AVX-512 VNNI, which the native engine is made for; "
+        f"{ISA_VARIABLE}={_REFERENCE} runs its slow reference"
+    )

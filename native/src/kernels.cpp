@@ -2,6 +2,10 @@
 
 #include <stdexcept>
 
+#ifdef DISCO_TRAP_TILES
+#include "tile_trap.hpp"
+#endif
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -42,6 +46,15 @@ bool has_vnni() {
 
 bool has_bf16() { return has_vnni() && __builtin_cpu_supports("avx512bf16"); }
 
+#ifdef DISCO_TRAP_TILES
+
+bool has_amx() {
+    static const bool trapped = has_bf16() && (trap_tiles(), true);
+    return trapped;
+}
+
+#else
+
 // The tiles' registers are large: Linux gives them to a process that asks.
 bool may_use_tiles() {
     constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
@@ -56,6 +69,8 @@ bool has_amx() {
     constexpr unsigned kAll = kBf16 | kTiles | kInt8;
     return (edx & kAll) == kAll && may_use_tiles();
 }
+
+#endif
 
 #endif
 

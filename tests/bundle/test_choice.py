@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from bundle.cpu import Cpu, Target, features
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.layout import Bundle
 from bundle.manifest import Graph, Manifest, Precision, Provenance, Tuned
-from bundle.native_package import ISA_VARIABLE
 from tests.bert import Graphs, Shape, build_graphs
 
 
@@ -118,11 +116,10 @@ def bert_bundle(graphs: Graphs, *, precision: Precision = "int8") -> Bundle:
     return Bundle(graphs.fp32.parent, manifest)
 
 
-def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool, arithmetic: Sequence[str] = ()) -> None:
-    monkeypatch.setattr("bundle.choice.features", lambda: ("avx512_vnni", *arithmetic))
+def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
+    monkeypatch.setattr("bundle.choice.features", lambda: ("avx512_vnni",))
     refusal = None if native else "disco-native is not installed"
     monkeypatch.setattr("bundle.native_package.why_not_loadable", lambda: refusal)
-    monkeypatch.delenv(ISA_VARIABLE, raising=False)
 
 
 def test_native_runs_int8_where_it_is_the_faster_one(bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,19 +135,6 @@ def test_native_runs_int8_where_it_is_the_faster_one(bert_graphs: Graphs, monkey
     assert choose(fp32, cpu="avx512_vnni").runtime == "onnxruntime"
     assert choose(fp32, cpu="avx512_vnni", runtime="native").runtime == "native"
     assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="onnxruntime").runtime == "onnxruntime"
-
-
-def test_native_has_to_be_asked_for_where_nobody_has_timed_it(
-    bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    native_installed(monkeypatch, native=True, arithmetic=["amx_int8"])
-    choice = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
-    assert choice.runtime == "onnxruntime"
-    assert "not native: its kernels for AMX" in choice.reason
-    assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni", runtime="native").runtime == "native"
-    for isa, runtime in (("amx", "onnxruntime"), ("avx512_bf16", "native"), ("", "onnxruntime")):
-        monkeypatch.setenv(ISA_VARIABLE, isa)
-        assert choose(bert_bundle(bert_graphs), cpu="avx512_vnni").runtime == runtime, isa
 
 
 def test_why_native_is_not_chosen_is_told(

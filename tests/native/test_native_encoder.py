@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
@@ -168,6 +170,22 @@ def test_the_slow_reference_is_never_run_unasked(minilm: Graphs, monkeypatch: py
     assert encoder_of(minilm, isa="generic").description == "native int8 generic"
     monkeypatch.setenv(ISA_VARIABLE, "generic")
     assert encoder_of(minilm).description == "native int8 generic"
+
+
+def test_an_instruction_set_that_multiplies_wrongly_is_passed_over(
+    minilm: Graphs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def multiply(isa: str, *operands: Any) -> NDArray[np.float32]:
+        sums: NDArray[np.float32] = native_multiply(isa, *operands)
+        return sums + 1 if isa == ISAS[0] else sums
+
+    native_multiply = native.multiply
+    monkeypatch.setattr(native, "multiply", multiply)
+    monkeypatch.delenv(ISA_VARIABLE, raising=False)
+    monkeypatch.setattr(native, "instruction_sets", lambda: [ISAS[0], "amx_emulated", "generic"])
+    assert encoder_of(minilm).description == "native int8 amx_emulated"
+    assert f"{ISAS[0]} multiplies wrongly on this CPU" in caplog.text
+    assert encoder_of(minilm, isa=ISAS[0]).description == f"native int8 {ISAS[0]}", "who names it gets it"
 
 
 @pytest.mark.skipif("amx" in ISAS, reason="this CPU has AMX, and lacks no instruction set")
