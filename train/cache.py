@@ -48,7 +48,8 @@ def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str |
     Raises:
         DataError: see `content_identity`.
     """
-    return {**content_identity(source, data), **_columns(source)}
+    edits = {"edits": source.edits} if source.edits else {}
+    return {**content_identity(source, data), **_columns(source), **edits}
 
 
 def content_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | None]:

@@ -128,6 +128,13 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _edited_copies_have_no_label(self) -> Self:
+        for stage in (self.teacher.finetune, self.pretrain, self.finetune):
+            if edited := [source.path for source in (stage.pairs if stage else ()) if source.edits]:
+                raise ValueError(f"{edited[0]}: edits change what a pair means, so they are for [distil] only")
+        return self
+
+    @model_validator(mode="after")
     def _objectives_suit_the_student(self) -> Self:
         if self.student.init == "token-table" and self.distil is not None and self.distil.objectives.mixkd:
             raise ValueError("mixkd blends texts inside a transformer, which a token table is not: set it to 0")

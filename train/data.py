@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from train.builtin import DOCSTRINGS, docstring_pairs, docstring_texts
+from train.edits import with_edits
 from train.errors import DataError
 from train.lines import numbered_lines
 from train.sources import Pairs, Texts
@@ -50,14 +51,16 @@ def read_texts(source: Texts, data: Path | None) -> Iterator[str]:
 def read_source(source: Texts | Pairs, data: Path | None) -> Iterator[str]:
     """Stream the texts of a source of either kind; those of a pair follow one another, `pair_width` at a time.
 
+    Where the source asks for edited copies, these follow each text.
+
     Raises:
         DataError: see `read_texts` and `read_pairs`.
     """
     if isinstance(source, Texts):
-        yield from read_texts(source, data)
+        texts = read_texts(source, data)
     else:
-        for pair in read_pairs(source, data):
-            yield from pair.texts
+        texts = (text for pair in read_pairs(source, data) for text in pair.texts)
+    yield from with_edits(texts, source.edits) if source.edits else texts
 
 
 def pair_width(source: Pairs) -> int:

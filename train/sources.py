@@ -3,7 +3,19 @@
 `Section` is what these parts of a recipe and all others (`train.config`) have in common.
 """
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Edits = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=20,
+        description="`distil` only, English: besides each text, up to so many copies of it with words swapped, "
+        "replaced, negated, dropped or spliced",
+    ),
+]
 
 
 class Section(BaseModel):
@@ -23,6 +35,7 @@ class Texts(Section):
     config: str | None = Field(None, description="configuration (subset) of a hub dataset that has several")
     split: str = Field("train", description="split of a hub dataset")
     limit: int | None = Field(None, ge=1, description="use only the first so many texts")
+    edits: Edits = 0
     license: str | None = Field(None, description="the source's licence, for the model card")
 
 
@@ -46,4 +59,5 @@ class Pairs(Section):
     split: str = Field("train", description="split of a hub dataset")
     sources: tuple[str, ...] = Field((), description="keep only rows whose `source` column has one of these values")
     limit: int | None = Field(None, ge=1, description="use only the first so many pairs")
+    edits: Edits = 0
     license: str | None = Field(None, description="the source's licence, for the model card")

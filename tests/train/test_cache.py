@@ -51,6 +51,9 @@ def test_the_same_bytes_read_otherwise_are_other_texts(tmp_path: Path) -> None:
     )
     assert a == b == {"sha256": sha256_of(tmp_path / "a.txt"), "field": "text"}, "as earlier versions had it"
     assert json_a == json_b != a
+    edited = [source_identity(Texts(path="a.txt", edits=edits), tmp_path) for edits in (1, 2)]
+    assert a not in edited
+    assert edited[0] != edited[1]
 
 
 def test_a_folder_is_known_by_names_and_contents(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import zstandard
 from pydantic import ValidationError
 
 from train.builtin import docstring_pairs, docstring_texts
-from train.data import Pair, read_pairs, read_texts
+from train.data import Pair, read_pairs, read_source, read_texts
 from train.errors import DataError
 from train.sources import Pairs, Texts
 
@@ -32,6 +32,20 @@ def test_json_lines_give_the_chosen_field(tmp_path: Path) -> None:
 def test_the_limit_is_kept(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", b"1\n2\n3\n")
     assert list(read_texts(Texts(path="a.txt", limit=2), tmp_path)) == ["1", "2"]
+
+
+def test_edited_copies_follow_the_texts_of_either_kind_of_source(tmp_path: Path) -> None:
+    rows = [("A dog is in the garden.", "A small pet plays."), ("Two men are singing.", "Some people perform.")]
+    texts = [text for row in rows for text in row]
+    write(tmp_path / "a.txt", "\n".join(texts).encode())
+    write(tmp_path / "a.tsv", ("anchor\tpositive\n" + "\n".join(map("\t".join, rows))).encode())
+    lines = Texts(path="a.txt", edits=3, limit=3)
+    pairs = Pairs(path="a.tsv", columns=("anchor", "positive"), edits=3, limit=2)
+    produced = list(read_source(lines, tmp_path))
+    assert [text for text in produced if text in texts] == texts[:3]
+    assert 3 < len(produced) <= 12
+    assert list(read_source(pairs, tmp_path))[: len(produced)] == produced
+    assert list(read_texts(lines, tmp_path)) == texts[:3]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from typing import Any
 
 from bundle.sts import TASKS, StsScores
 from train.config import Recipe
+from train.sources import Pairs, Texts
 
 
 def compose_card(recipe: Recipe, record: dict[str, Any], scores: dict[str, StsScores]) -> str:
@@ -83,12 +84,16 @@ def _sources(recipe: Recipe) -> str:
     lines = ["| source | used for | licence |", "|---|---|---|"]
     for texts in recipe.distil.texts if recipe.distil else ():
         amount = f"distilling, first {texts.limit:,} texts" if texts.limit else "distilling"
-        lines.append(f"| `{texts.path}` | {amount} | {texts.license or 'not stated'} |")
+        lines.append(f"| `{texts.path}` | {amount}{_edits(texts)} | {texts.license or 'not stated'} |")
     for use, sources in recipe.pairs.items():
         for pairs in sources:
             parts = f" ({', '.join(pairs.sources)})" if pairs.sources else ""
-            lines.append(f"| `{pairs.path}`{parts} | {use} | {pairs.license or 'not stated'} |")
+            lines.append(f"| `{pairs.path}`{parts} | {use}{_edits(pairs)} | {pairs.license or 'not stated'} |")
     return "\n".join(lines)
+
+
+def _edits(source: Texts | Pairs) -> str:
+    return f", and up to {source.edits} edited copies of each text" if source.edits else ""
 
 
 def _scores(scores: dict[str, StsScores]) -> str:
