@@ -4,13 +4,13 @@ import asyncio
 import contextvars
 
 from bundle.arrays import Ids
+from server.backoff import FIRST_BACKOFF
 from server.errors import UnhealthyError
 from server.jobs import fail_items
 from server.metrics import ModelMetrics
 from server.queue import BatchQueue
 from server.worker import Open, Worker
 
-FIRST_BACKOFF = 0.1
 STOP_PATIENCE = 5.0
 
 

@@ -5,13 +5,13 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bundle.errors import DiscoError
 from server.aggregation import Succession
+from server.backoff import LONGEST_BACKOFF, Backoff
 from server.errors import BundleConflictError, DisconnectedError
 from server.front_end_process import FrontEndProcess, Start
 from server.messages import Handle
@@ -21,8 +21,6 @@ from server.siblings import Question, Versions
 
 logger = logging.getLogger(__name__)
 
-FIRST_BACKOFF = 0.1
-LONGEST_BACKOFF = 10.0
 LOOK = 5.0
 """Seconds between looks whether a front end still answers."""
 LONGEST_SILENCE = 10.0
@@ -45,7 +43,7 @@ class Keeper:
         self._keeping: asyncio.Task[None] | None = None
         self._counted = Succession()
         self._missed = 0
-        self._backoff = FIRST_BACKOFF
+        self._backoff = Backoff()
         self._closing = asyncio.Event()
 
     async def open(self) -> None:
@@ -126,10 +124,8 @@ class Keeper:
             finally:
                 self._front_end = None
             if time.monotonic() - began > LONGEST_BACKOFF:
-                self._backoff = FIRST_BACKOFF
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._backoff)
-            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+                self._backoff.start_over()
+            await self._backoff.wait(self._closing)
 
     async def _serve_with_one(self) -> None:
         """Keep one front end until it dies, or is to end.

@@ -8,13 +8,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import numpy as np
 
 from bundle.arrays import Ids, Offsets, Vectors, flatten
 from bundle.errors import DiscoError
+from server.backoff import Backoff
 from server.batching import Cost
 from server.errors import BackendError, EngineDiedError, RequestTimeoutError, UnhealthyError
 from server.jobs import Batch, fail_items
@@ -23,7 +24,6 @@ from server.queue import BatchQueue
 
 logger = logging.getLogger(__name__)
 
-LONGEST_BACKOFF = 10.0
 # No batch takes this long: a worker that is still at one has hung.
 STALLED_AFTER = 30.0
 
@@ -72,7 +72,7 @@ class Worker:
         self._metrics = metrics
         self._name = name
         self._probe = flatten([probe])
-        self._first_backoff = self._backoff = first_backoff
+        self._backoff = Backoff(first_backoff)
         self._batch: Batch | None = None
         self._batch_since = 0.0
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,10 +96,8 @@ class Worker:
                 if not self.opened.done():
                     self.opened.set_exception(error)
                     return
-                logger.exception("%s cannot be restarted; next try in %.1f s", self._name, self._backoff)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.closing.wait(), self._backoff)
-            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+                logger.exception("%s cannot be restarted; next try in %.1f s", self._name, self._backoff.seconds)
+            await self._backoff.wait(self.closing)
 
     async def _serve_with_one(self) -> None:
         """Serve with one encoder until it breaks or the queue closes.
@@ -164,7 +162,7 @@ class Worker:
             await _vectors(encoder, *self._probe, pooled=True)  # was it the batch or the encoder?
             return
         seconds = time.monotonic() - started
-        self._backoff = self._first_backoff
+        self._backoff.start_over()
         self._settle(batch, seconds)
         _deliver(batch, rows, started, seconds)
         self._metrics.batch_done(batch)

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Self
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from server import keeper
+from server.backoff import Backoff
 from server.errors import BundleConflictError, DisconnectedError, PeerError
 from server.front_end_process import Start
 from server.keeper import Keeper
@@ -64,7 +66,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeFrontEnd]:
     fake = type("Fake", (FakeFrontEnd,), fresh)
     monkeypatch.setattr(keeper, "FrontEndProcess", fake)
     monkeypatch.setattr(keeper, "LOOK", 0.001)
-    monkeypatch.setattr(keeper, "FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(keeper, "Backoff", partial(Backoff, 0.001))
     return fake
 
 
