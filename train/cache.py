@@ -15,6 +15,7 @@ from pathlib import Path
 from bundle.layout import sha256_of
 from train.builtin import DOCSTRINGS, docstring_packages
 from train.data import HUB, is_json, resolve, text_files
+from train.edits import VERSION as EDITS_VERSION
 from train.errors import ModelError
 from train.sources import Pairs, Texts
 
@@ -48,8 +49,12 @@ def source_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str |
     Raises:
         DataError: see `content_identity`.
     """
-    edits = {"edits": source.edits} if source.edits else {}
-    return {**content_identity(source, data), **_columns(source), **edits}
+    return {**content_identity(source, data), **_columns(source), **edits_identity(source)}
+
+
+def edits_identity(source: Texts | Pairs) -> dict[str, str]:
+    """What its edited copies depend on besides its texts; nothing where it has none."""
+    return {"edits": f"{source.edits} copies, version {EDITS_VERSION}"} if source.edits else {}
 
 
 def content_identity(source: Texts | Pairs, data: Path | None) -> dict[str, str | None]:

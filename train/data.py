@@ -49,9 +49,9 @@ def read_texts(source: Texts, data: Path | None) -> Iterator[str]:
 
 
 def read_source(source: Texts | Pairs, data: Path | None) -> Iterator[str]:
-    """Stream the texts of a source of either kind; those of a pair follow one another, `pair_width` at a time.
+    """Stream the texts of a source of either kind; those of a pair follow one another.
 
-    Where the source asks for edited copies, these follow each text.
+    There are `pair_width` of them to a pair, unless the source asks for edited copies, which follow each text.
 
     Raises:
         DataError: see `read_texts` and `read_pairs`.

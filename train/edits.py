@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
 
+VERSION = 1
+"""Part of every cache's name: raise it with any change to the copies, or texts meet the vectors of others."""
+
 _REMEMBERED = 1000  # texts that words are borrowed from: those just read, so that they are of the same kind
 _LONGEST = 40  # words; a change to a longer text is lost in it
 _FUNCTION_WORDS = (
@@ -25,25 +28,26 @@ Words = list[str]
 Edit = Callable[[Words, deque[Words], Random], Words]
 
 
-def with_edits(texts: Iterator[str], copies: int, seed: int = 0) -> Iterator[str]:
+def with_edits(texts: Iterator[str], copies: int) -> Iterator[str]:
     """Each text, followed by up to `copies` altered ones of it; the first n texts alone decide what follows them.
 
     A copy is left out where a change makes none: a text of one word, or one longer than 40.
     """
-    random, earlier = Random(seed), deque[Words](maxlen=_REMEMBERED)
+    random = Random(0)  # not the recipe's seed: runs of all seeds share what is cached
+    earlier = deque[Words](maxlen=_REMEMBERED)
     for text in texts:
         yield text
         words = text.split()
         if len(words) > _LONGEST:
             continue
         for _ in range(copies):
-            edited = " ".join(random.choice(EDITS)(words, earlier, random))
-            if edited and edited != text:
-                yield edited
+            edited = random.choice(EDITS)(words, earlier, random)
+            if edited and edited != words:
+                yield " ".join(edited)
         earlier.append(words)
 
 
-def swap(words: Words, _: deque[Words], random: Random) -> Words:
+def swap(words: Words, _earlier: deque[Words], random: Random) -> Words:
     """Two content words change places: *a dog chases a cat*, *a cat chases a dog*."""
     places = _content(words)
     if len(places) < 2:
@@ -64,15 +68,16 @@ def replace(words: Words, earlier: deque[Words], random: Random) -> Words:
     return edited
 
 
-def negate(words: Words, _: deque[Words], __: Random) -> Words:
-    """A *not* behind the first auxiliary, or *there is no* in place of the article a phrase begins with."""
+def negate(words: Words, _earlier: deque[Words], _random: Random) -> Words:
+    """A *not* more or less behind the first auxiliary, or *there is no* instead of the article it begins with."""
     for place, word in enumerate(words):
         if _IS_AUXILIARY(word.lower()):
-            return [*words[: place + 1], "not", *words[place + 1 :]]
+            before, behind = words[: place + 1], words[place + 1 :]
+            return before + behind[1:] if behind[:1] == ["not"] else [*before, "not", *behind]
     return ["There", "is", "no", *words[1:]] if words and words[0].lower() in {"a", "an", "the"} else words
 
 
-def drop(words: Words, _: deque[Words], random: Random) -> Words:
+def drop(words: Words, _earlier: deque[Words], random: Random) -> Words:
     """One to three words in a row are left out."""
     if len(words) < 5:
         return words
@@ -94,7 +99,8 @@ EDITS: tuple[Edit, ...] = (swap, replace, negate, drop, splice)
 
 def _content(words: Words) -> list[int]:
     """Where there are words that stand for something."""
-    return [place for place, word in enumerate(words) if not _IS_FUNCTION_WORD(word.strip(_ENDINGS).lower())]
+    bare = [word.strip(_ENDINGS).lower() for word in words]
+    return [place for place, word in enumerate(bare) if word and not _IS_FUNCTION_WORD(word)]
 
 
 def _put(word: str, place: str) -> str:

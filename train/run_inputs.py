@@ -11,7 +11,7 @@ import msgspec
 
 from bundle.atomic import write_atomically
 from bundle.provenance import versions
-from train.cache import content_identity, folder_identity
+from train.cache import content_identity, edits_identity, folder_identity
 from train.config import Recipe
 from train.errors import ResumeError
 from train.sources import Pairs, Texts
@@ -24,8 +24,8 @@ class RunInputs(msgspec.Struct, frozen=True):
     """Everything that decides a student and is not in its recipe."""
 
     data: dict[str, dict[str, str | None]]
-    """By the recipe's path, with split and configuration where they are not the usual ones: what the content of a
-    source is known by."""
+    """By the recipe's path, with split, configuration and edits where they are not the usual ones: what the content of
+    a source is known by."""
     teachers: dict[str, str]
     """By the recipe's name of a model, the hash of its files as they came."""
     selection: str
@@ -36,7 +36,7 @@ class RunInputs(msgspec.Struct, frozen=True):
 def inputs_of(recipe: Recipe, data: Path | None, teachers: Sequence[Path], selection: str) -> RunInputs:
     """What a run would begin with now; `teachers` are the folders of `recipe.teachers`."""
     return RunInputs(
-        data={_key(source): content_identity(source, data) for source in recipe.sources},
+        data={_key(source): {**content_identity(source, data), **edits_identity(source)} for source in recipe.sources},
         teachers={
             config.model: folder_identity(folder) for config, folder in zip(recipe.teachers, teachers, strict=True)
         },
@@ -83,6 +83,7 @@ def settle_inputs(folder: Path, now: RunInputs) -> tuple[RunInputs, str]:
 def _key(source: Texts | Pairs) -> str:
     unusual = [f"config={source.config}"] * (source.config is not None)
     unusual += [f"split={source.split}"] * (source.split != "train")
+    unusual += [f"edits={source.edits}"] * (source.edits > 0)
     return source.path + (f" ({', '.join(unusual)})" if unusual else "")
 
 

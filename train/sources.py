@@ -12,8 +12,8 @@ Edits = Annotated[
     Field(
         ge=0,
         le=20,
-        description="`distil` only, English: besides each text, up to so many copies of it with words swapped, "
-        "replaced, negated, dropped or spliced",
+        description="`distil` only, English: behind each text of at most 40 words, up to so many copies of it with "
+        "words swapped, replaced, negated, dropped or spliced",
     ),
 ]
 

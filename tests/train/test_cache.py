@@ -56,6 +56,15 @@ def test_the_same_bytes_read_otherwise_are_other_texts(tmp_path: Path) -> None:
     assert edited[0] != edited[1]
 
 
+def test_copies_edited_otherwise_are_other_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("x\n")
+    sources = [Texts(path="a.txt", edits=edits) for edits in (0, 1)]
+    before = [source_identity(source, tmp_path) for source in sources]
+    monkeypatch.setattr("train.cache.EDITS_VERSION", 1000)
+    after = [source_identity(source, tmp_path) for source in sources]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
+
+
 def test_a_folder_is_known_by_names_and_contents(tmp_path: Path) -> None:
     source = Texts(path="folder")
     with pytest.raises(DataError, match="folder is not there"):

@@ -104,9 +104,9 @@ def test_a_bad_objective_is_named(override: str, complaint: str) -> None:
         load_recipe(recipe_path("disco-minilm-l3"), [override])
 
 
-@pytest.mark.parametrize("stage", ["teacher.finetune", "finetune"])
+@pytest.mark.parametrize("stage", ["teacher.finetune", "pretrain", "finetune"])
 def test_pairs_whose_meaning_counts_are_not_edited(stage: str) -> None:
-    pairs = '[{path = "pairs.tsv", columns = ["anchor", "positive"], edits = 1}]'
+    pairs = '[{path = "pairs.tsv", edits = 1}]'
     with pytest.raises(RecipeError, match=r"pairs\.tsv: edits change what a pair means"):
         load_recipe(recipe_path("disco-minilm-l3"), [f"{stage}.pairs={pairs}", f"{stage}.examples=1"])
     assert load_recipe(recipe_path("disco-minilm-l3"), [f"distil.pairs={pairs}"]).distil

@@ -8,6 +8,7 @@ import pytest
 from bundle.layout import sha256_of
 from tests.train.conftest import dying_after
 from train.config import Recipe
+from train.edits import VERSION as EDITS_VERSION
 from train.errors import ResumeError
 from train.recipe import parse_recipe
 from train.run_inputs import RunInputs, inputs_of, settle_inputs
@@ -29,11 +30,13 @@ def test_every_source_of_every_stage_is_an_input(
     document["teacher"]["finetune"], document["pretrain"] = stages["teacher"], stages["pretrain"]
     document["distil"]["pairs"] = stages["distil"]["pairs"]
     document["distil"]["texts"] += [{"path": "hub:a/b", "split": split, "config": "c"} for split in ("train", "test")]
+    document["distil"]["texts"] += [{"path": "hub:a/b", "edits": 2}]
     found = inputs_of(parse_recipe(document, source="test"), None, [tiny_teacher], "STSB.dev")
     read = [texts_file, pairs_file, *files.values()]
     assert found.data == {str(file): {"sha256": sha256_of(file)} for file in read} | {
         "hub:a/b (config=c)": {"source": "hub:a/b", "split": "train", "config": "c"},
         "hub:a/b (config=c, split=test)": {"source": "hub:a/b", "split": "test", "config": "c"},
+        "hub:a/b (edits=2)": {"source": "hub:a/b", "split": "train", "edits": f"2 copies, version {EDITS_VERSION}"},
     }
     assert list(found.teachers) == [str(tiny_teacher)]
     assert {"torch", "python"} < set(found.versions)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -76,7 +77,18 @@ def test_texts_of_pairs_are_distilled_too(
     recipe = make_recipe(distil={"examples": 16, "pairs": [{"path": str(pairs_file), "limit": 20}]})
     train(recipe, tmp_path / "student", data=None, resume=False)
     assert "distilling on 270 texts" in capsys.readouterr().err  # 240 and 20 triplets, a tenth of all held out
-    assert "distilling, labels unused" in (tmp_path / "student" / "README.md").read_text()
+    card = (tmp_path / "student" / "README.md").read_text()
+    assert "distilling, labels unused |" in card
+
+
+def test_edited_copies_are_distilled_and_told(
+    make_recipe: Callable[..., Recipe], pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_recipe(distil={"examples": 16, "pairs": [{"path": str(pairs_file), "limit": 20, "edits": 1}]})
+    train(recipe, tmp_path / "student", data=None, resume=False)
+    assert (texts := re.search(r"distilling on (\d+) texts", capsys.readouterr().err))
+    assert 270 < int(texts[1]) <= 270 + 54, "a copy more for most of the 60 texts of pairs"
+    assert "distilling, labels unused, with edited copies of them |" in (tmp_path / "student/README.md").read_text()
 
 
 def test_dimensions_may_differ(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

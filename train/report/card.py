@@ -93,7 +93,7 @@ def _sources(recipe: Recipe) -> str:
 
 
 def _edits(source: Texts | Pairs) -> str:
-    return f", and up to {source.edits} edited copies of each text" if source.edits else ""
+    return ", with edited copies of them" if source.edits else ""
 
 
 def _scores(scores: dict[str, StsScores]) -> str:
