@@ -48,6 +48,8 @@ native-tiles: $(VENV)/.all  ## its tests with the machine code for AMX, on a CPU
 	rm -rf $(TRAPPED)/site
 	$(INSTALL) --no-deps --target $(TRAPPED)/site --config-settings build-dir=$(abspath $(TRAPPED))/cmake \
 		--config-settings cmake.define.DISCO_TRAP_TILES=ON ./native
+	PYTHONPATH=$(TRAPPED)/site $(BIN)/python -c "import disco_native; 'amx' in disco_native.instruction_sets() or exit( \
+		'this CPU lacks AVX-512 BF16, which what is around the tiles needs')"
 	PYTHONPATH=$(TRAPPED)/site $(BIN)/python -m pytest tests/native
 
 test: $(VENV)/.all native-if-possible lint  ## install everything, then lint, check types and run the whole test suite
@@ -57,7 +59,8 @@ test-all: test $(CLIENTS)/.all  ## the same, then what takes minutes: slow tests
 	$(BIN)/python -m pytest -m slow
 	PATH="$(abspath $(CLIENTS)/bin):$$PATH" NODE_PATH=$(abspath $(CLIENTS)/node_modules) SERVER_PYTHON=$(abspath $(BIN)/python) \
 		$(CLIENTS)/bin/python -m pytest tests/clients
-	if command -v $(CXX) > /dev/null; then $(MAKE) --no-print-directory native-tiles; fi
+	if command -v $(CXX) > /dev/null && grep -qw avx512_bf16 /proc/cpuinfo; then $(MAKE) --no-print-directory native-tiles; \
+		else echo "left out: native-tiles needs a C++ compiler and AVX-512 BF16"; fi
 
 lint: $(VENV)/.all  ## formatting, lint, strict types, import rules
 	$(BIN)/ruff format --check .

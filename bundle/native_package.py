@@ -1,11 +1,12 @@
 """The package disco-native: whether it can be loaded, and which of its instruction sets is wanted. Knows no models."""
 
-import logging
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import takewhile
 from types import ModuleType
+from typing import NamedTuple
 
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
 from bundle.native_check import multiplies_right
@@ -19,7 +20,13 @@ VERSION = "0.2.0"
 _EXTENSION = f"{PACKAGE}._native"
 _REFERENCE = "generic"
 
-_logger = logging.getLogger(__name__)
+
+class Isas(NamedTuple):
+    """Instruction sets of this CPU, fastest first; the slow reference is none of them."""
+
+    right: tuple[str, ...]
+    """Those that multiply as they should."""
+    wrong: tuple[str, ...]
 
 
 def why_not_loadable() -> str | None:
@@ -63,20 +70,29 @@ def wanted_isa() -> str | None:
     return os.environ.get(ISA_VARIABLE) or None
 
 
+def try_isas(native: ModuleType) -> Isas:
+    """Let each instruction set that this CPU has prove itself; some milliseconds."""
+    fast = takewhile(lambda isa: isa != _REFERENCE, native.instruction_sets())
+    proven = {isa: multiplies_right(native, isa) for isa in fast}
+    return Isas(tuple(isa for isa in proven if proven[isa]), tuple(isa for isa in proven if not proven[isa]))
+
+
 def choose_isa(native: ModuleType, isa: str | None) -> str:
     """`isa`, or the one that is wanted, or the fastest that this CPU has and multiplies right with.
 
     Raises:
-        UnsupportedGraphError: none was named, and there are none but the slow reference.
+        UnsupportedGraphError: none was named, and there are none but wrong ones and the slow reference.
     """
     if named := isa or wanted_isa():
         return named
-    for fastest in native.instruction_sets():
-        if fastest == _REFERENCE:
-            break
-        if multiplies_right(native, fastest):
-            return str(fastest)
-        _logger.warning("%s multiplies wrongly on this CPU and is not used; please report it", fastest)
+    right, wrong = try_isas(native)
+    if right:
+        return right[0]
+    if wrong:
+        raise UnsupportedGraphError(
+            f"what the native engine has for this CPU multiplies wrongly on it ({', '.join(wrong)}): please report it, "
+            "and use --runtime onnxruntime"
+        )
     raise UnsupportedGraphError(
         "this CPU has no AVX-512 VNNI, which the native engine is made for; "
         f"{ISA_VARIABLE}={_REFERENCE} runs its slow reference"

@@ -11,8 +11,9 @@ class Backoff:
     """Waits in seconds, each twice as long as the one before it, up to `LONGEST_BACKOFF`."""
 
     def __init__(self, first: float = FIRST_BACKOFF) -> None:
-        self._first = self.seconds = first
-        """`seconds`: of the next wait."""
+        self._first = first
+        self.seconds = first
+        """Of the next wait."""
 
     def start_over(self) -> None:
         """It works again: should it fail once more, that is a new failure."""

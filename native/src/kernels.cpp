@@ -46,15 +46,6 @@ bool has_vnni() {
 
 bool has_bf16() { return has_vnni() && __builtin_cpu_supports("avx512bf16"); }
 
-#ifdef DISCO_TRAP_TILES
-
-bool has_amx() {
-    static const bool trapped = has_bf16() && (trap_tiles(), true);
-    return trapped;
-}
-
-#else
-
 // The tiles' registers are large: Linux gives them to a process that asks.
 bool may_use_tiles() {
     constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
@@ -62,15 +53,22 @@ bool may_use_tiles() {
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-bool has_amx() {
+bool has_tiles() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    if (!has_bf16() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
     constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24, kInt8 = 1u << 25;
     constexpr unsigned kAll = kBf16 | kTiles | kInt8;
     return (edx & kAll) == kAll && may_use_tiles();
 }
 
+bool has_amx() {
+#ifdef DISCO_TRAP_TILES
+    static const bool trapped = !has_tiles() && (trap_tiles(), true);
+    return has_bf16() && (trapped || has_tiles());
+#else
+    return has_bf16() && has_tiles();
 #endif
+}
 
 #endif
 

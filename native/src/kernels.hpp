@@ -18,9 +18,9 @@ struct Kernels {
     // Pools them: [texts][hidden].
     void (*pool)(const Model&, const Group&, const Workspace&, float* vectors);
 
-    // For tests: functions by name over 16 · n floats, false where there is none of that name, and the micro-kernel over
-    // packed weights.
+    // For tests: functions by name over 16 · n floats, false where there is none of that name.
     bool (*apply)(const char* function, const float* from, std::size_t count, float* to);
+    // For tests and the proof before an instruction set is used: the micro-kernel over packed weights.
     void (*multiply_bytes)(const Product&, const std::uint8_t* rows, int row_count, std::int32_t* sums);
     void (*multiply_halves)(const Product&, const Bf16Bits* rows, int row_count, float* sums);
 };

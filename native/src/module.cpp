@@ -169,7 +169,7 @@ Output apply(const std::string& isa, const std::string& function, const FloatVec
     return result;
 }
 
-// For tests: sums of int8 products as floats, or of bf16 ones; `rows` are bytes or floats.
+// For tests and the proof before an instruction set is used: sums of int8 products as floats, or of bf16 ones; `rows` are bytes or floats.
 Output multiply(const std::string& isa, const FloatMatrix& rows, nb::handle linear) {
     const LinearWeights weights = Reader().linear(linear, "product");
     const int depth = round_up(weights.inputs, kDepthStep);

@@ -30,13 +30,15 @@ inline std::uint64_t general(const ucontext_t& context, unsigned number) {
     return static_cast<std::uint64_t>(context.uc_mcontext.gregs[kPlaces[number]]);
 }
 
+inline constexpr unsigned kSib = 4;  // in the place of a register's number: a SIB byte follows
+
 // SDM 2.1.5 and 2.3: ModR/M, SIB and displacement.
 inline void decode_memory(const ucontext_t& context, const std::uint8_t* code, unsigned mode, bool x, bool b,
                           Instruction& found) {
     const std::uint8_t* at = code + 5;
     std::uint64_t address = 0;
     bool relative = false;
-    if (found.rm == 4) {
+    if (found.rm == kSib) {
         const unsigned sib = *at++;
         const unsigned index = (sib >> 3 & 7) | (x ? 8 : 0), base = (sib & 7) | (b ? 8 : 0);
         if (index != 4) found.stride = static_cast<std::int64_t>(general(context, index) << (sib >> 6));

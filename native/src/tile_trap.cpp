@@ -1,7 +1,7 @@
 // Runs the machine code of the tiles on CPUs without any: what they call an illegal instruction is done here, after
 // Intel's Software Developer's Manual, volume 2, and the thread goes on behind it. For the tests of a build with
 // DISCO_TRAP_TILES; some microseconds an instruction. Knows nothing of the kernels: operands, configuration and order are
-// those that the compiler chose. Any other illegal instruction stays what it was.
+// those that the compiler chose. Any other illegal instruction goes where it went before.
 #include "tile_trap.hpp"
 
 #include <pmmintrin.h>
@@ -19,15 +19,16 @@ namespace disco {
 namespace {
 
 struct Tiles {
-    bool configured = false;
     unsigned rows[8] = {};
     unsigned bytes_a_row[8] = {};
     alignas(64) std::uint8_t bytes[8][16][64] = {};
 };
 
 thread_local Tiles tiles;
+struct sigaction earlier;  // what was done about illegal instructions before
 
-// LDTILECFG: SDM's checks of palette 1; false where the instruction would fault.
+// LDTILECFG: SDM's checks of palette 1; false where the instruction would fault. A start_row, which only a kernel restores
+// after an interruption, counts as a fault.
 bool configure(const std::uint8_t* from) {
     if (from[0] == 0) {
         tiles = Tiles{};
@@ -50,7 +51,6 @@ bool configure(const std::uint8_t* from) {
         if (fresh.bytes_a_row[tile] > 64 || fresh.rows[tile] > 16) return false;
         if ((fresh.bytes_a_row[tile] == 0) != (fresh.rows[tile] == 0)) return false;
     }
-    fresh.configured = true;
     tiles = fresh;
     return true;
 }
@@ -69,8 +69,16 @@ void store(const Instruction& one) {
     }
 }
 
+bool is_configured(unsigned tile) { return tiles.rows[tile] != 0 && tiles.bytes_a_row[tile] % 4 == 0; }
+
+// Whether an instruction that moves one tile may: only products name a third one.
+bool moves(const Instruction& one) { return is_configured(one.reg) && one.third == 0; }
+
+bool is_strided(const Instruction& one) { return one.in_memory && one.rm == kSib; }
+
 // Whether the three shapes fit, as the products want it.
 bool fits(const Instruction& one) {
+    if (one.in_memory || !is_configured(one.reg) || !is_configured(one.rm) || !is_configured(one.third)) return false;
     return one.reg != one.rm && one.reg != one.third && one.rm != one.third &&
            tiles.bytes_a_row[one.reg] == tiles.bytes_a_row[one.third] && tiles.rows[one.reg] == tiles.rows[one.rm] &&
            tiles.bytes_a_row[one.rm] / 4 == tiles.rows[one.third];
@@ -129,33 +137,33 @@ void multiply_halves_as_tiles_do(const Instruction& one) {
     _mm_setcsr(before);
 }
 
-// False where a CPU with tiles would fault as well, or the instruction is none of theirs.
+// False where the instruction is none of theirs, or a CPU with tiles would fault as well.
 bool execute(const Instruction& one) {
     enum : unsigned { kNone, k66, kF3, kF2 };
     switch (one.opcode << 4 | one.prefix) {
         case 0x49 << 4 | kNone:
-            if (one.in_memory) return configure(one.base);  // LDTILECFG
-            tiles = Tiles{};                                // TILERELEASE
+            if (one.in_memory) return configure(one.base + one.stride);  // LDTILECFG
+            tiles = Tiles{};                                             // TILERELEASE
             return true;
         case 0x49 << 4 | kF2:  // TILEZERO
-            if (!tiles.configured || one.in_memory) return false;
+            if (one.in_memory || !moves(one)) return false;
             std::memset(tiles.bytes[one.reg], 0, sizeof tiles.bytes[one.reg]);
             return true;
         case 0x4B << 4 | kF2:  // TILELOADD
         case 0x4B << 4 | k66:  // TILELOADDT1
-            if (!tiles.configured || !one.in_memory) return false;
+            if (!is_strided(one) || !moves(one)) return false;
             load(one);
             return true;
         case 0x4B << 4 | kF3:  // TILESTORED
-            if (!tiles.configured || !one.in_memory) return false;
+            if (!is_strided(one) || !moves(one)) return false;
             store(one);
             return true;
         case 0x5E << 4 | k66:  // TDPBUSD
-            if (!tiles.configured || one.in_memory || !fits(one)) return false;
+            if (!fits(one)) return false;
             multiply_bytes(one);
             return true;
         case 0x5C << 4 | kF3:  // TDPBF16PS
-            if (!tiles.configured || one.in_memory || !fits(one)) return false;
+            if (!fits(one)) return false;
             multiply_halves_as_tiles_do(one);
             return true;
         default:
@@ -170,7 +178,7 @@ void on_illegal_instruction(int, siginfo_t* info, void* opaque) {
         context.uc_mcontext.gregs[REG_RIP] += one.length;
         return;
     }
-    signal(SIGILL, SIG_DFL);  // met again at once, and then by the system
+    sigaction(SIGILL, &earlier, nullptr);  // the instruction is met again at once
 }
 
 }  // namespace
@@ -180,7 +188,7 @@ void trap_tiles() {
     action.sa_sigaction = on_illegal_instruction;
     action.sa_flags = SA_SIGINFO;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGILL, &action, nullptr);
+    sigaction(SIGILL, &action, &earlier);
 }
 
 }  // namespace disco

@@ -1,7 +1,7 @@
 // Tiles: eight registers of 16 rows × 64 bytes, and products of two of them. Intrinsics where the compiler has AMX, plain
 // C++ where DISCO_EMULATE_TILES asks for it, so that everything built on them is tested on any CPU. Products of bytes are
-// the same in both. Those of halves are not, bit for bit: TDPBF16PS adds up the two products of every pair apart from
-// those of other pairs and takes denormals for zero; here they are added in order, denormals and all.
+// the same in both. Those of halves are not, bit for bit: TDPBF16PS adds up the first halves of all pairs apart from the
+// second ones and takes denormals for zero (tile_trap.cpp does so); here they are added in order, denormals and all.
 // Included by an instruction set's own file only, inside its namespace.
 
 #ifndef DISCO_EMULATE_TILES

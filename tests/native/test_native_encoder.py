@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from bundle.arrays import Ids, Vectors, flatten
 from bundle.errors import InvalidTokensError, TextTooLongError, UnsupportedGraphError, UnsupportedModelError
 from bundle.native_encoder import NativeEncoder
-from bundle.native_package import ISA_VARIABLE
+from bundle.native_package import ISA_VARIABLE, try_isas
+from bundle.native_weights import Linear
 from tests.bert import LONGEST, VOCABULARY, Graphs, random_texts
 
 native = pytest.importorskip("disco_native", reason="disco-native is not built: make native")
@@ -172,20 +172,25 @@ def test_the_slow_reference_is_never_run_unasked(minilm: Graphs, monkeypatch: py
     assert encoder_of(minilm).description == "native int8 generic"
 
 
+@pytest.mark.parametrize("wrong_in", ["bytes", "halves"])
 def test_an_instruction_set_that_multiplies_wrongly_is_passed_over(
-    minilm: Graphs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    minilm: Graphs, monkeypatch: pytest.MonkeyPatch, wrong_in: str
 ) -> None:
-    def multiply(isa: str, *operands: Any) -> NDArray[np.float32]:
-        sums: NDArray[np.float32] = native_multiply(isa, *operands)
-        return sums + 1 if isa == ISAS[0] else sums
+    def multiply(isa: str, rows: NDArray[np.float32], linear: Linear) -> NDArray[np.float32]:
+        sums: NDArray[np.float32] = native_multiply(isa, rows, linear)
+        kind = "halves" if linear.input is None else "bytes"
+        return sums * (1 + 2**-20) if (isa, kind) == (ISAS[0], wrong_in) else sums
 
     native_multiply = native.multiply
     monkeypatch.setattr(native, "multiply", multiply)
     monkeypatch.delenv(ISA_VARIABLE, raising=False)
     monkeypatch.setattr(native, "instruction_sets", lambda: [ISAS[0], "amx_emulated", "generic"])
     assert encoder_of(minilm).description == "native int8 amx_emulated"
-    assert f"{ISAS[0]} multiplies wrongly on this CPU" in caplog.text
+    assert try_isas(native) == (("amx_emulated",), (ISAS[0],))
     assert encoder_of(minilm, isa=ISAS[0]).description == f"native int8 {ISAS[0]}", "who names it gets it"
+    monkeypatch.setattr(native, "instruction_sets", lambda: [ISAS[0], "generic"])
+    with pytest.raises(UnsupportedGraphError, match=rf"multiplies wrongly on it \({ISAS[0]}\).*--runtime onnxruntime"):
+        encoder_of(minilm)
 
 
 @pytest.mark.skipif("amx" in ISAS, reason="this CPU has AMX, and lacks no instruction set")
