@@ -79,10 +79,10 @@ def choose(
     reason = f"the first graph that is right on this CPU ({cpu})"
     # An fp32 graph would be computed in bfloat16: that is for the user to ask for, or for `--tune` to find.
     if runtime is None and graph.precision == "int8" and cpu in _NATIVE_CPUS:
-        try:
-            return Choice(graph, "native", f"{reason}, in the engine made for such CPUs{_native_note(bundle, graph)}")
-        except (MissingRuntimeError, UnsupportedGraphError) as refusal:
-            reason += f"; not native: {refusal}"
+        refusal = _native_refusal(bundle, graph)
+        if refusal is None:
+            return Choice(graph, "native", f"{reason}, in the engine made for such CPUs")
+        reason += f"; not native: {refusal}"
     return Choice(graph, "onnxruntime", reason)
 
 
@@ -98,22 +98,21 @@ def has_fast_native(cpu: Cpu) -> bool:
     return cpu in _NATIVE_CPUS and is_installed("native")
 
 
-def _native_note(bundle: Bundle, graph: Graph) -> str:
-    """What is to be told of the native engine's running `graph`; nothing, mostly.
-
-    Raises:
-        MissingRuntimeError, UnsupportedGraphError: it cannot, and why.
-    """
-    native, manifest = native_package.load_native(), bundle.manifest
-    find_weights(
-        read_onnx(bundle.path / graph.path),
-        dimension=manifest.dimension,
-        pooling=manifest.pooling,
-        normalized=manifest.normalized,
-    )
-    native_package.choose_isa(native, None)
-    wrong = ", ".join(native_package.try_isas(native).wrong)
-    return f"; {wrong} multiplies wrongly here and is not taken unasked: please report it" if wrong else ""
+def _native_refusal(bundle: Bundle, graph: Graph) -> str | None:
+    """Why the native engine cannot run `graph`; None where it can."""
+    if (absent := native_package.why_not_loadable()) is not None:
+        return absent
+    manifest = bundle.manifest
+    try:
+        find_weights(
+            read_onnx(bundle.path / graph.path),
+            dimension=manifest.dimension,
+            pooling=manifest.pooling,
+            normalized=manifest.normalized,
+        )
+    except UnsupportedGraphError as error:
+        return str(error)
+    return None
 
 
 def has_gpu(device: Path = Path("/dev/nvidiactl")) -> bool:

@@ -47,14 +47,18 @@ class NativeEncoder:
             MissingRuntimeError: disco-native is not installed, or not for this Python.
         """
         native = load_native()
-        isa = choose_isa(native, isa)
+        chosen = choose_isa(native, isa)
         try:
             model = _open_model(native, graph, dimension, pooling, normalized=normalized)
-            self._encoder = native.Encoder(model, isa, threads)
+            self._encoder = native.Encoder(model, chosen.name, threads)
         except ValueError as error:
             raise UnsupportedGraphError(f"{graph}: {error}") from error
         self._dimension = dimension
-        self._description = f"native {model.precision} {isa}"
+        self._description = f"native {model.precision} {chosen.name}"
+        if chosen.wrong:
+            self._description += (
+                f", since {' and '.join(chosen.wrong)} multiplies wrongly on this CPU: please report it"
+            )
         self._length_error: type[ValueError] = native.LengthError
         self.encodes_tokens = True
 

@@ -4,7 +4,6 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import takewhile
 from types import ModuleType
 from typing import NamedTuple
 
@@ -21,12 +20,12 @@ _EXTENSION = f"{PACKAGE}._native"
 _REFERENCE = "generic"
 
 
-class Isas(NamedTuple):
-    """Instruction sets of this CPU, fastest first; the slow reference is none of them."""
+class ChosenIsa(NamedTuple):
+    """An instruction set, and why not another."""
 
-    right: tuple[str, ...]
-    """Those that multiply as they should."""
-    wrong: tuple[str, ...]
+    name: str
+    wrong: tuple[str, ...] = ()
+    """Faster ones, which this CPU claims to have and multiplies wrongly with."""
 
 
 def why_not_loadable() -> str | None:
@@ -70,24 +69,21 @@ def wanted_isa() -> str | None:
     return os.environ.get(ISA_VARIABLE) or None
 
 
-def try_isas(native: ModuleType) -> Isas:
-    """Let each instruction set that this CPU has prove itself; some milliseconds."""
-    fast = takewhile(lambda isa: isa != _REFERENCE, native.instruction_sets())
-    proven = {isa: multiplies_right(native, isa) for isa in fast}
-    return Isas(tuple(isa for isa in proven if proven[isa]), tuple(isa for isa in proven if not proven[isa]))
-
-
-def choose_isa(native: ModuleType, isa: str | None) -> str:
+def choose_isa(native: ModuleType, isa: str | None) -> ChosenIsa:
     """`isa`, or the one that is wanted, or the fastest that this CPU has and multiplies right with.
 
     Raises:
         UnsupportedGraphError: none was named, and there are none but wrong ones and the slow reference.
     """
     if named := isa or wanted_isa():
-        return named
-    right, wrong = try_isas(native)
-    if right:
-        return right[0]
+        return ChosenIsa(named)
+    wrong: list[str] = []
+    for fastest in native.instruction_sets():
+        if fastest == _REFERENCE:
+            break
+        if multiplies_right(native, fastest):
+            return ChosenIsa(fastest, tuple(wrong))
+        wrong.append(fastest)
     if wrong:
         raise UnsupportedGraphError(
             f"what the native engine has for this CPU multiplies wrongly on it ({', '.join(wrong)}): please report it, "

@@ -1,13 +1,10 @@
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 import numpy as np
 import pytest
 
-from bundle import native_package
 from bundle.choice import choose, has_gpu
 from bundle.cpu import Cpu, Target, features
 from bundle.errors import MissingRuntimeError, UnsupportedGraphError
@@ -123,15 +120,6 @@ def native_installed(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
     monkeypatch.setattr("bundle.choice.features", lambda: ("avx512_vnni",))
     refusal = None if native else "disco-native is not installed"
     monkeypatch.setattr("bundle.native_package.why_not_loadable", lambda: refusal)
-    monkeypatch.setitem(sys.modules, native_package.PACKAGE, ModuleType(native_package.PACKAGE))
-    isas_prove_themselves(monkeypatch, avx512_vnni=True)
-
-
-def isas_prove_themselves(monkeypatch: pytest.MonkeyPatch, **right: bool) -> None:
-    """The CPU has these instruction sets, which multiply right or do not."""
-    names = [*right, "generic"]
-    monkeypatch.setattr(sys.modules[native_package.PACKAGE], "instruction_sets", lambda: names, raising=False)
-    monkeypatch.setattr("bundle.native_package.multiplies_right", lambda _, isa: right[isa])
 
 
 def test_native_runs_int8_where_it_has_kernels_for_the_cpu(
@@ -164,20 +152,6 @@ def test_why_native_is_not_chosen_is_told(
     assert "not native: disco-native is not installed" in without.reason
     with pytest.raises(MissingRuntimeError, match=r"make native.*disco-native is not installed"):
         choose(bert_bundle(bert_graphs), runtime="native")
-
-
-def test_instruction_sets_that_multiply_wrongly_are_told_or_leave_it_to_onnx_runtime(
-    bert_graphs: Graphs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    native_installed(monkeypatch, native=True)
-    isas_prove_themselves(monkeypatch, amx=False, avx512_bf16=True)
-    choice = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
-    assert choice.runtime == "native"
-    assert "; amx multiplies wrongly here and is not taken unasked" in choice.reason
-    isas_prove_themselves(monkeypatch, amx=False, avx512_bf16=False)
-    choice = choose(bert_bundle(bert_graphs), cpu="avx512_vnni")
-    assert choice.runtime == "onnxruntime"
-    assert "not native: what the native engine has for this CPU multiplies wrongly on it (amx, avx" in choice.reason
 
 
 def test_weights_that_the_kernels_would_refuse_leave_a_graph_to_onnx_runtime(

@@ -26,7 +26,7 @@ def test_the_shipped_students_report_has_everything_and_needs_no_network() -> No
     gain = record["sts"]["student"]["mean"] - record["sts"]["teacher"]["mean"]
     assert next(row for row in page.rows if row[0] == "difference")[-1] == f"{gain:+.2f}"
     recipe = record["recipe"]
-    stages = [recipe["distil"], recipe["finetune"], recipe["teacher"].get("finetune") or {}]
+    stages = [stage or {} for stage in (recipe["distil"], recipe["finetune"], recipe["teacher"]["finetune"])]
     sources = [source for stage in stages for source in (*stage.get("texts", ()), *stage.get("pairs", ()))]
     for source in sources:
         rows = [row for row in page.rows if source["path"] in row]
