@@ -44,7 +44,7 @@ def quality_table() -> str:
     if "finetuned teacher" in training["sts"]:
         rows["the teacher finetuned, which the student learnt from"] = training["sts"]["finetuned teacher"]
     rows["student, float32"] = training["sts"]["student"]
-    rows["**student, int8, as served**"] = quality["sts"]["int8"]
+    rows["**student, int8, in ONNX Runtime**"] = quality["sts"]["int8"]
     lines = [f"| Spearman × 100 | {' | '.join(TASKS)} | mean |", "|---|" + "---|" * (len(TASKS) + 1)]
     for name, row in rows.items():
         figures = " | ".join(f"{row['tasks'][task]:.2f}" for task in TASKS)

@@ -177,19 +177,19 @@ def test_an_instruction_set_that_multiplies_wrongly_is_passed_over(
     minilm: Graphs, monkeypatch: pytest.MonkeyPatch, wrong_in: str
 ) -> None:
     def multiply(isa: str, rows: NDArray[np.float32], linear: Linear) -> NDArray[np.float32]:
-        sums: NDArray[np.float32] = native_multiply(isa, rows, linear)
+        sums: NDArray[np.float32] = native_multiply("generic", rows, linear)  # no CPU lacks it
         kind = "halves" if linear.input is None else "bytes"
-        return sums * (1 + 2**-20) if (isa, kind) == (ISAS[0], wrong_in) else sums
+        return sums * (1 + 2**-20) if isa in wrong and kind == wrong_in else sums
 
-    native_multiply = native.multiply
+    native_multiply, wrong = native.multiply, {"amx"}
     monkeypatch.setattr(native, "multiply", multiply)
     monkeypatch.delenv(ISA_VARIABLE, raising=False)
-    monkeypatch.setattr(native, "instruction_sets", lambda: [ISAS[0], "amx_emulated", "generic"])
-    passed_over = f"native int8 amx_emulated, since {ISAS[0]} multiplies wrongly on this CPU: please report it"
+    monkeypatch.setattr(native, "instruction_sets", lambda: ["amx", "amx_emulated", "generic"])
+    passed_over = "native int8 amx_emulated, since amx multiplies wrongly on this CPU: please report it"
     assert encoder_of(minilm).description == passed_over
-    assert encoder_of(minilm, isa=ISAS[0]).description == f"native int8 {ISAS[0]}", "who names it gets it"
-    monkeypatch.setattr(native, "instruction_sets", lambda: [ISAS[0], "generic"])
-    with pytest.raises(UnsupportedGraphError, match=rf"multiplies wrongly on it \({ISAS[0]}\).*--runtime onnxruntime"):
+    wrong.add("amx_emulated")
+    assert encoder_of(minilm, isa="amx_emulated").description == "native int8 amx_emulated", "who names it gets it"
+    with pytest.raises(UnsupportedGraphError, match=r"wrongly on it \(amx, amx_emulated\).*--runtime onnxruntime"):
         encoder_of(minilm)
 
 

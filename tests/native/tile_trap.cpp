@@ -87,7 +87,7 @@ bool configures_by_base_and_index() {
     return stored() == part(whole, 5, 36);
 }
 
-bool rows_that_a_smaller_tile_lacks_are_zero_afterwards() {
+bool a_new_configuration_clears() {
     const Matrix whole = counting();
     configure(Shapes().with(1, 16, 64));
     asm volatile("tileloadd (%0,%1,1), %%tmm1" ::"r"(whole.bytes), "r"(64L) : "memory");
@@ -170,7 +170,7 @@ const std::map<std::string, std::function<void()>> kRefused = {
 const std::map<std::string, bool (*)()> kDone = {
     {"loads by every form of address", loads_by_every_form_of_address},
     {"configures by base and index", configures_by_base_and_index},
-    {"a new configuration clears", rows_that_a_smaller_tile_lacks_are_zero_afterwards},
+    {"a new configuration clears", a_new_configuration_clears},
     {"multiplies bytes", multiplies_bytes},
     {"adds first and second halves apart", adds_first_and_second_halves_apart},
 };
